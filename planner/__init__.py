@@ -1,0 +1,1 @@
+"""Everything that awaits, reads a clock, or fails for reasons outside us."""

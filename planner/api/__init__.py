@@ -1,0 +1,1 @@
+"""REST endpoints and the live page."""

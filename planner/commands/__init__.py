@@ -1,0 +1,1 @@
+"""The subcommands of `planner`, one file each."""

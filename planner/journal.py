@@ -1,0 +1,43 @@
+"""The recent past of the loop: what it saw, found and decided, tick by tick."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.ports import WriteFailure
+from policies.types import Decision, Observation, Pools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One tick. `applied` is False in advise mode and on a hold."""
+
+    observation: Observation
+    pools: Pools
+    decision: Decision
+    applied: bool = False
+    failures: tuple[WriteFailure, ...] = ()
+
+
+class Journal:
+    """The last `limit` records, newest last."""
+
+    def __init__(self, limit: int = 2880) -> None:
+        self._records: deque[Record] = deque(maxlen=limit)
+
+    def append(self, record: Record) -> None:
+        """Add the newest record; the oldest falls out when full."""
+        self._records.append(record)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def last(self) -> Record | None:
+        """The newest record; None before the first tick."""
+        return self._records[-1] if self._records else None

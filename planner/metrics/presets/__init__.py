@@ -1,0 +1,1 @@
+"""PromQL presets, one file per serving stack."""

@@ -1,0 +1,1 @@
+"""Kinds of scalable workloads, one file each."""

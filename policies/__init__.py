@@ -1,0 +1,1 @@
+"""The decision: pure functions from what is seen to what should run."""

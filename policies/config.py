@@ -1,0 +1,104 @@
+"""The knobs of a decision, each with its unit and the reason for its default."""
+
+from __future__ import annotations
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from policies.types import PerRole, Role
+
+
+class Section(BaseModel):
+    """A part of the configuration file; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Slo(Section):
+    """The service-level objective of one request, and the share of requests that must meet it."""
+
+    ttft_seconds: PositiveFloat = Field(
+        default=2.0, description="time to first token at the user, seconds"
+    )
+    itl_seconds: PositiveFloat = Field(
+        default=0.05, description="inter-token latency, mean over one request, seconds"
+    )
+    attainment_fraction: float = Field(
+        default=0.99, gt=0.0, lt=1.0, description="share of requests that must meet each"
+    )
+
+
+class RoleSettings(Section):
+    """Bounds and start-up time of one pool."""
+
+    min_replicas: PositiveInt = Field(
+        default=1, description="floor; never 0, because at 0 the demand signal disappears"
+    )
+    max_replicas: PositiveInt = Field(default=64, description="ceiling, replicas")
+    startup_seconds: NonNegativeFloat = Field(
+        default=120.0, description="scale-up to ready; plan on a high percentile of it"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RoleSettings:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}"
+            )
+        return self
+
+
+class Guards(Section):
+    """What bounds a decision after the solve."""
+
+    scale_in_window_seconds: NonNegativeFloat = Field(
+        default=300.0,
+        description="scale in only to the largest size wanted within this window; 300 s is the "
+        "measured knee: 60 s costs attainment, 600 s costs GPU-hours for nothing",
+    )
+    stale_after_seconds: PositiveFloat = Field(
+        default=60.0, description="an older observation is unknown, seconds"
+    )
+    max_scale_out_replicas: PositiveInt | None = Field(
+        default=None, description="most replicas added to a role in one decision; unset: no limit"
+    )
+
+
+class PolicySettings(Section):
+    """Everything that `Engine.decide` may be tuned with."""
+
+    slo: Slo = Slo()
+    prefill: RoleSettings = RoleSettings()
+    decode: RoleSettings = RoleSettings()
+    gpu_budget: PositiveInt | None = Field(
+        default=None, description="most GPUs for both roles together; unset: no limit"
+    )
+    guards: Guards = Guards()
+    demand_window_seconds: PositiveFloat = Field(
+        default=60.0, description="arrival rates are averaged over this window, seconds"
+    )
+    drain_seconds: PositiveFloat = Field(
+        default=60.0, description="a backlog is to be worked off within this time, seconds"
+    )
+    input_length_cv: NonNegativeFloat = Field(
+        default=1.0, description="spread of prompt lengths where the metrics give only the mean"
+    )
+    kv_headroom_fraction: float = Field(
+        default=0.1, ge=0.0, lt=1.0, description="share of KV memory kept free of planned load"
+    )
+    memory_points: NonNegativeInt = Field(
+        default=4096, description="most past ticks kept for forecasting"
+    )
+
+    @property
+    def roles(self) -> PerRole[RoleSettings]:
+        """The two pools' settings as one value."""
+        return PerRole.of(lambda role: self.prefill if role is Role.PREFILL else self.decode)

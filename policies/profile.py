@@ -1,0 +1,74 @@
+"""What one replica of each role sustains: the numbers, read from a JSON profile."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from policies.types import PerRole
+
+
+class _Law(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PrefillLaw(_Law):
+    """Time to prefill n uncached tokens: base + per_token*n + per_squared_token*n^2 seconds."""
+
+    base_seconds: NonNegativeFloat
+    seconds_per_token: PositiveFloat
+    seconds_per_squared_token: NonNegativeFloat = 0.0
+
+
+class TransferLaw(_Law):
+    """KV hand-off of n tokens: base + exposed*n*bytes_per_token/bandwidth seconds.
+
+    The bandwidth is one replica's, per direction; a link is shared by the transfers on it.
+    """
+
+    base_seconds: NonNegativeFloat
+    bytes_per_token: PositiveFloat
+    bytes_per_second: PositiveFloat
+    exposed_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
+
+
+class DecodeLaw(_Law):
+    """One iteration of batch B at mean context c: base + per_sequence*B + per_token*B*c seconds."""
+
+    base_seconds: PositiveFloat
+    seconds_per_sequence: NonNegativeFloat
+    seconds_per_context_token: NonNegativeFloat
+    kv_capacity_tokens: PositiveInt
+    max_sequences: PositiveInt = 256
+
+
+class Profile(_Law):
+    """One model on one kind of accelerator: the laws of a replica and what a replica costs."""
+
+    name: str
+    source: str = Field(description="where the numbers come from, so that they can be doubted")
+    prefill_gpus_per_replica: PositiveInt
+    decode_gpus_per_replica: PositiveInt
+    prefill: PrefillLaw
+    transfer: TransferLaw
+    decode: DecodeLaw
+
+    @property
+    def gpus_per_replica(self) -> PerRole[int]:
+        """GPUs of one replica, per role."""
+        return PerRole(self.prefill_gpus_per_replica, self.decode_gpus_per_replica)
+
+
+def builtin_names() -> list[str]:
+    """List the profiles that ship with the planner."""
+    folder = resources.files("policies.profiles")
+    return sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith("json"))
+
+
+def builtin(name: str) -> Profile:
+    """Load a profile that ships with the planner; KeyError names the ones there are."""
+    file = resources.files("policies.profiles") / f"{name}.json"
+    if not file.is_file():
+        raise KeyError(f"no built-in profile {name!r}; there are: {', '.join(builtin_names())}")
+    return Profile.model_validate_json(file.read_text())

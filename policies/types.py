@@ -1,0 +1,189 @@
+"""The words of a decision: what is seen, what is decided, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from policies.lengths import Lengths
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Role(StrEnum):
+    """A stage of disaggregated serving."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True)
+class PerRole(Generic[T]):
+    """One value for each role; role is data, never part of a name."""
+
+    prefill: T
+    decode: T
+
+    @classmethod
+    def of(cls, make: Callable[[Role], T]) -> PerRole[T]:
+        """Build both values from the role itself."""
+        return cls(prefill=make(Role.PREFILL), decode=make(Role.DECODE))
+
+    def __getitem__(self, role: Role) -> T:
+        return self.prefill if role is Role.PREFILL else self.decode
+
+    def __iter__(self) -> Iterator[T]:
+        return iter((self.prefill, self.decode))
+
+    def items(self) -> Iterator[tuple[Role, T]]:
+        """Yield (role, value), prefill first."""
+        return iter(((Role.PREFILL, self.prefill), (Role.DECODE, self.decode)))
+
+    def map(self, change: Callable[[T], U]) -> PerRole[U]:
+        """Apply `change` to both values."""
+        return PerRole(change(self.prefill), change(self.decode))
+
+    def zip(self, other: PerRole[U]) -> PerRole[tuple[T, U]]:
+        """Pair both values with another's."""
+        return PerRole((self.prefill, other.prefill), (self.decode, other.decode))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """A latency as measured over one window; None is unknown."""
+
+    mean_seconds: float | None = None
+    p95_seconds: float | None = None
+
+
+UNKNOWN_LATENCY = Latency()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the metrics say at one instant. None is unknown and never means zero.
+
+    Rates are averages over `window_seconds`; queue depths are instantaneous counts of requests.
+    `requests_per_second` is the offered rate, measured at arrival.
+    """
+
+    observed_at_seconds: float
+    window_seconds: float
+    requests_per_second: float | None = None
+    input_tokens: Lengths | None = None
+    output_tokens_mean: float | None = None
+    prefix_hit_fraction: float | None = None
+    ttft: Latency = UNKNOWN_LATENCY
+    itl: Latency = UNKNOWN_LATENCY
+    waiting_requests: PerRole[float | None] = PerRole(None, None)
+    running_requests: PerRole[float | None] = PerRole(None, None)
+    kv_usage_fraction: float | None = None
+    kv_transfer_backlog_requests: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """All replicas of one role. `desired` is what the workload was last asked for."""
+
+    desired_replicas: int
+    ready_replicas: int
+    starting_ages_seconds: tuple[float, ...] = ()
+    draining_replicas: int = 0
+    rollout_in_progress: bool = False
+
+    @property
+    def starting_replicas(self) -> int:
+        """Replicas asked for and not yet ready."""
+        return len(self.starting_ages_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A pool that could not be read, and why, in words for the operator."""
+
+    why: str
+
+
+Pools = PerRole[PoolState | Unavailable]
+
+
+class HoldReason(StrEnum):
+    """Why a decision changes nothing."""
+
+    ALREADY_RIGHT = "already_right"
+    METRICS_UNKNOWN = "metrics_unknown"
+    METRICS_STALE = "metrics_stale"
+    POOL_UNKNOWN = "pool_unknown"
+    ROLLOUT_IN_PROGRESS = "rollout_in_progress"
+    SCALE_IN_STABILISING = "scale_in_stabilising"
+    SCALED_TO_ZERO = "scaled_to_zero"
+    BOUNDS = "bounds"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A decision to change nothing, with its reason."""
+
+    reason: HoldReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limiter:
+    """One guard's mark on a decision: it changed `before` into `after`, because of `why`."""
+
+    name: str
+    before: PerRole[int]
+    after: PerRole[int]
+    why: str
+
+
+class Binding(StrEnum):
+    """The constraint that keeps a pair from being smaller."""
+
+    TTFT = "ttft"
+    ITL = "itl"
+    KV_MEMORY = "kv_memory"
+    KV_LINK = "kv_link"
+    MINIMUM = "minimum"
+    BUDGET = "budget"
+    INFEASIBLE_SLO = "infeasible_slo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What a pair of pools is predicted to deliver. Percentiles are at the SLO's own share."""
+
+    ttft_seconds: float
+    itl_seconds: float
+    ttft_attainment: float
+    itl_attainment: float
+
+    @property
+    def joint_attainment(self) -> float:
+        """Share of requests that meet both, taking the two stages as independent."""
+        return self.ttft_attainment * self.itl_attainment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to run, and every reason behind it. `target` equals the current size on a hold."""
+
+    decided_at_seconds: float
+    current: PerRole[int] | None
+    target: PerRole[int] | None
+    raw: PerRole[int] | None = None
+    expected: Expectation | None = None
+    binding: tuple[Binding, ...] = ()
+    hold: Hold | None = None
+    limiters: tuple[Limiter, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether applying this decision would change a replica count."""
+        return self.hold is None

@@ -1,0 +1,1 @@
+"""The same decision against a simulated fleet."""

@@ -1,0 +1,1 @@
+"""Traces of real and generated requests, one reader per format."""
