@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -87,6 +89,13 @@ class PolicySettings(Section):
     )
     drain_seconds: PositiveFloat = Field(
         default=60.0, description="a backlog is to be worked off within this time, seconds"
+    )
+    arrival_cv2: PositiveFloat = Field(
+        default=1.0, description="squared variation of the gaps between arrivals; 1 is Poisson"
+    )
+    routing: Literal["least_loaded", "round_robin"] = Field(
+        default="least_loaded",
+        description="how requests reach replicas: one shared queue, or each replica its own",
     )
     input_length_cv: NonNegativeFloat = Field(
         default=1.0, description="spread of prompt lengths where the metrics give only the mean"

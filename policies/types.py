@@ -38,6 +38,10 @@ class PerRole(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter((self.prefill, self.decode))
 
+    def but(self, role: Role, value: T) -> PerRole[T]:
+        """The same with another value for one role."""
+        return PerRole(value, self.decode) if role is Role.PREFILL else PerRole(self.prefill, value)
+
     def items(self) -> Iterator[tuple[Role, T]]:
         """Yield (role, value), prefill first."""
         return iter(((Role.PREFILL, self.prefill), (Role.DECODE, self.decode)))
@@ -149,7 +153,9 @@ class Binding(StrEnum):
     ITL = "itl"
     KV_MEMORY = "kv_memory"
     KV_LINK = "kv_link"
+    MAX_SEQUENCES = "max_sequences"
     MINIMUM = "minimum"
+    MAXIMUM = "maximum"
     BUDGET = "budget"
     INFEASIBLE_SLO = "infeasible_slo"
 

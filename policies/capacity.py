@@ -1,0 +1,233 @@
+"""What a pair of pools delivers under a demand: predicted TTFT, ITL and attainment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from policies.config import PolicySettings
+from policies.demand import Demand, prefill_seconds
+from policies.profile import Profile
+from policies.queueing import ENDLESS_WAIT, Wait, batch_at_most, wait_of_pool
+from policies.types import Expectation, PerRole
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeState:
+    """A decode pool of some size under the demand."""
+
+    itl_attainment: float
+    itl_mean_seconds: float
+    admission_wait: Wait
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Predictions for pools of any size under one demand.
+
+    TTFT of a prompt of n tokens = wait for prefill + T(n) + KV transfer(n) + wait for decode space
+    + one iteration. Attainment is the share of prompts, over the length distribution, for which
+    that stays within the objective; ITL attainment is the probability that the decode batch is
+    small enough.
+    """
+
+    profile: Profile
+    settings: PolicySettings
+    demand: Demand
+
+    @cached_property
+    def _service(self) -> tuple[tuple[float, float], ...]:
+        """(T(n), weight) for each point of the prompt length distribution."""
+        shape, law = self.demand.shape, self.profile.prefill
+        return tuple(
+            (prefill_seconds(law, n, shape.prefix_hit_fraction), w)
+            for n, w in zip(shape.prompt_tokens.tokens, shape.prompt_tokens.weights, strict=True)
+        )
+
+    @cached_property
+    def service_seconds_mean(self) -> float:
+        """Mean prefill time of one prompt."""
+        return sum(w * s for s, w in self._service)
+
+    @property
+    def service_seconds_max(self) -> float:
+        """Prefill time of the longest prompt."""
+        return max(service for service, _ in self._service)
+
+    @cached_property
+    def _service_cv2(self) -> float:
+        mean = self.service_seconds_mean
+        return sum(w * s * s for s, w in self._service) / mean**2 - 1 if mean > 0 else 0.0
+
+    @property
+    def requests_per_second(self) -> float:
+        """Request rate that the planned prefill load stands for."""
+        mean = self.service_seconds_mean
+        return self.demand.load.prefill_erlangs / mean if mean > 0 else 0.0
+
+    def prefill_wait(self, replicas: int) -> Wait:
+        """Wait in front of a prefill pool; round robin splits it into queues of one server."""
+        erlangs, burstiness = self.demand.load.prefill_erlangs, self.settings.arrival_cv2
+        if self.settings.routing == "round_robin":
+            return wait_of_pool(
+                1,
+                erlangs / replicas,
+                self.service_seconds_mean,
+                burstiness / replicas,  # every n-th arrival: its gaps are n-fold sums
+                self._service_cv2,
+            )
+        return wait_of_pool(
+            replicas, erlangs, self.service_seconds_mean, burstiness, self._service_cv2
+        )
+
+    def link_utilisation(self, replicas: PerRole[int]) -> float:
+        """Utilisation of the busier side: prefill's egress or decode's ingress."""
+        law = self.profile.transfer
+        bytes_per_second = (
+            self.requests_per_second * self.demand.shape.prompt_tokens.mean * law.bytes_per_token
+        )
+        return bytes_per_second / (min(replicas) * law.bytes_per_second)
+
+    def transfer_seconds(self, prompt_tokens: float, link_utilisation: float) -> float:
+        """KV hand-off time on a link shared by processor sharing (mean slowdown 1/(1-rho))."""
+        law = self.profile.transfer
+        alone = law.exposed_fraction * prompt_tokens * law.bytes_per_token / law.bytes_per_second
+        return law.base_seconds + alone / max(1.0 - link_utilisation, 1e-9)
+
+    @cached_property
+    def _slope_seconds(self) -> float:
+        """Seconds that one more sequence of mean context adds to an iteration."""
+        law = self.profile.decode
+        slope = law.seconds_per_sequence
+        slope += law.seconds_per_context_token * self.demand.context_tokens_mean
+        return max(slope, 1e-12)  # a flat law has no batch effect; keep the closed form defined
+
+    @cached_property
+    def batch_limit(self) -> float:
+        """Sequences that one replica may hold: KV memory less headroom, or the engine's cap."""
+        law, shape = self.profile.decode, self.demand.shape
+        reserved = max(shape.prompt_tokens.mean + shape.output_tokens_mean, 1.0)
+        room = law.kv_capacity_tokens * (1.0 - self.settings.kv_headroom_fraction)
+        return min(room / reserved, law.max_sequences)
+
+    @cached_property
+    def batch_limit_is_memory(self) -> bool:
+        """Whether KV memory, not the engine's cap, sets `batch_limit`."""
+        return self.batch_limit < self.profile.decode.max_sequences
+
+    def iteration_seconds(self, batch: float) -> float:
+        """One decode iteration with `batch` sequences on a replica."""
+        return self.profile.decode.base_seconds + self._slope_seconds * batch
+
+    def decode_utilisation(self, replicas: int) -> float:
+        """Share of a replica's ultimate token rate (an unbounded batch) that is asked for."""
+        return self._slope_seconds * self.demand.load.decode_tokens_per_second / replicas
+
+    def decode(self, replicas: int) -> DecodeState:
+        """State of a decode pool; see `batch_at_most` for the law of its batch."""
+        utilisation = self.decode_utilisation(replicas)
+        if utilisation >= 1.0:
+            return DecodeState(0.0, math.inf, ENDLESS_WAIT)
+        pool = replicas if self.settings.routing == "least_loaded" else 1
+        base = self.profile.decode.base_seconds
+        shape = 1.0 + pool * base / self._slope_seconds
+        batch_slo = (self.settings.slo.itl_seconds - base) / self._slope_seconds
+        # The arriving request joins the batch that it finds, hence one less.
+        attained = batch_at_most(pool * batch_slo - 1.0, shape, utilisation)
+        admitted = batch_at_most(pool * self.batch_limit - 1.0, shape, utilisation)
+        return DecodeState(
+            itl_attainment=attained,
+            itl_mean_seconds=(base + self._slope_seconds / pool) / (1.0 - utilisation),
+            admission_wait=self._admission_wait(replicas, 1.0 - admitted),
+        )
+
+    def _admission_wait(self, replicas: int, probability: float) -> Wait:
+        """Wait for decode space, as in M/M/c: slots free at the full batch's rate."""
+        output = max(self.demand.shape.output_tokens_mean, 1.0)
+        full = self.batch_limit
+        served = replicas * full / (output * self.iteration_seconds(full))
+        offered = self.demand.load.decode_tokens_per_second / output
+        return Wait(probability, served - offered) if served > offered else ENDLESS_WAIT
+
+    def ttft_attainment(
+        self, replicas: PerRole[int], wait: Wait, decode: DecodeState, within_seconds: float
+    ) -> float:
+        """Share of prompts whose first token comes within the time given."""
+        link = self.link_utilisation(replicas)
+        if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
+            return 0.0
+        met = 0.0
+        for (service, weight), tokens in zip(
+            self._service, self.demand.shape.prompt_tokens.tokens, strict=True
+        ):
+            left = within_seconds - service - decode.itl_mean_seconds
+            left -= self.transfer_seconds(tokens, link)
+            met += weight * (1.0 - wait.tail_after(decode.admission_wait, left))
+        return met
+
+    def flow(self, replicas: PerRole[int]) -> float:
+        """Share of the offered requests that the narrowest stage can carry, at most 1."""
+        load, full = self.demand.load, self.batch_limit
+        tokens_per_second = replicas.decode * full / self.iteration_seconds(full)
+        stages = (
+            (replicas.prefill, load.prefill_erlangs),
+            (tokens_per_second, load.decode_tokens_per_second),
+            (1.0, self.link_utilisation(replicas)),
+        )
+        return min(1.0, *(able / asked for able, asked in stages if asked > 0))
+
+    def expect(self, replicas: PerRole[int]) -> Expectation:
+        """Predict what a pair delivers; percentiles are at the share the SLO asks for."""
+        wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
+        slo = self.settings.slo
+        ttft = _smallest(
+            lambda seconds: self.ttft_attainment(replicas, wait, decode, seconds),
+            slo.attainment_fraction,
+        )
+        return Expectation(
+            ttft_seconds=ttft,
+            itl_seconds=self._itl_percentile(replicas.decode, slo.attainment_fraction),
+            ttft_attainment=self.ttft_attainment(replicas, wait, decode, slo.ttft_seconds),
+            itl_attainment=decode.itl_attainment,
+        )
+
+    def _itl_percentile(self, replicas: int, share: float) -> float:
+        utilisation = self.decode_utilisation(replicas)
+        if utilisation >= 1.0:
+            return math.inf
+        pool = replicas if self.settings.routing == "least_loaded" else 1
+        shape = 1.0 + pool * self.profile.decode.base_seconds / self._slope_seconds
+        batch = _smallest(
+            lambda per_replica: batch_at_most(per_replica * pool - 1.0, shape, utilisation), share
+        )
+        return self.iteration_seconds(batch)
+
+    @cached_property
+    def attainable(self) -> PerRole[float]:
+        """Best attainment of TTFT and of ITL with unlimited replicas: service times alone."""
+        slo = self.settings.slo
+        itl_alone = self.iteration_seconds(1.0)
+        ttft = sum(
+            weight
+            for (service, weight), tokens in zip(
+                self._service, self.demand.shape.prompt_tokens.tokens, strict=True
+            )
+            if service + self.transfer_seconds(tokens, 0.0) + itl_alone <= slo.ttft_seconds
+        )
+        return PerRole(ttft, 1.0 if itl_alone <= slo.itl_seconds else 0.0)
+
+
+def _smallest(share_within: Callable[[float], float], share: float) -> float:
+    """Smallest x >= 0 with share_within(x) >= share, to 0.1%; infinite when there is none."""
+    high = 1e-3
+    while share_within(high) < share:
+        high *= 2.0
+        if high > 1e6:
+            return math.inf
+    low = 0.0
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if share_within(middle) >= share else (middle, high)
+    return high

@@ -1,0 +1,223 @@
+"""The coupled solve: prefill and decode sized as one problem."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+from policies.capacity import Capacity
+from policies.config import PolicySettings
+from policies.demand import Demand
+from policies.profile import Profile
+from policies.types import Binding, Expectation, PerRole, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """The pair to run, what it is predicted to deliver, and what keeps it from being smaller.
+
+    `feasible` is False when no pair within the bounds meets the objective; `shortfall` then says
+    what is missing.
+    """
+
+    replicas: PerRole[int]
+    gpus: int
+    expected: Expectation
+    binding: tuple[Binding, ...]
+    feasible: bool
+    shortfall: str | None = None
+
+
+def solve(demand: Demand, profile: Profile, settings: PolicySettings) -> Solution:
+    """Find the cheapest pair whose predicted joint attainment meets the objective.
+
+    Joint means the product of TTFT and ITL attainment, so slack in one stage pays for the other.
+    Exact over the integer lattice within the bounds: attainment never falls with either count, so
+    for each prefill count the least decode count is found by bisection. When no pair in the budget
+    meets the objective, the pair with the highest attainment (then the highest flow) is taken.
+    """
+    lattice = _Lattice(Capacity(profile, settings, demand))
+    pair = lattice.cheapest()
+    feasible = pair is not None
+    if pair is None:
+        pair = lattice.best_within_bounds()
+    return Solution(
+        replicas=pair,
+        gpus=lattice.gpus(pair),
+        expected=lattice.capacity.expect(pair),
+        binding=lattice.binding(pair, feasible=feasible),
+        feasible=feasible and lattice.attainable,
+        shortfall=lattice.shortfall(pair, feasible=feasible),
+    )
+
+
+class _Lattice:
+    """All pairs within bounds and budget, judged under one demand."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.capacity = capacity
+        self.cost = capacity.profile.gpus_per_replica
+        self.low = capacity.settings.roles.map(lambda role: role.min_replicas)
+        self.high = capacity.settings.roles.map(lambda role: role.max_replicas)
+        self.budget = capacity.settings.gpu_budget or math.inf
+        self._wait = cache(capacity.prefill_wait)
+        self._decode = cache(capacity.decode)
+        self.required = self._required()
+
+    def _required(self) -> float:
+        """Joint attainment to plan for.
+
+        Normally the objective. When some prompts are too long to meet it at any size, the others
+        must make up for them, but never by more than halving the misses allowed, so that an
+        infeasible objective cannot become an unbounded ask. Example: objective 0.95, 2% of prompts
+        infeasible: plan 0.95; 20% infeasible: plan 0.8 * 0.975.
+        """
+        share = self.capacity.settings.slo.attainment_fraction
+        ceiling = self.capacity.attainable.prefill or 1.0
+        return min(share, ceiling * (1.0 + share) / 2.0)
+
+    @property
+    def attainable(self) -> bool:
+        """Whether enough replicas would meet the objective at all."""
+        ceiling = self.capacity.attainable
+        return ceiling.prefill * ceiling.decode >= self.capacity.settings.slo.attainment_fraction
+
+    def gpus(self, pair: PerRole[int]) -> int:
+        """What a pair costs."""
+        return pair.prefill * self.cost.prefill + pair.decode * self.cost.decode
+
+    def attainments(self, pair: PerRole[int]) -> PerRole[float]:
+        """TTFT and ITL attainment to plan with: an objective out of reach is not held against."""
+        capacity, slo = self.capacity, self.capacity.settings.slo
+        decode = self._decode(pair.decode)
+        within = slo.ttft_seconds
+        if capacity.attainable.prefill == 0.0:  # then waits, not service, are held to it
+            within += capacity.service_seconds_max
+        ttft = capacity.ttft_attainment(pair, self._wait(pair.prefill), decode, within)
+        stable = decode.itl_mean_seconds < math.inf
+        itl = decode.itl_attainment if capacity.attainable.decode else float(stable)
+        return PerRole(ttft, itl)
+
+    def meets(self, pair: PerRole[int]) -> bool:
+        """Whether a pair meets the objective."""
+        ttft, itl = self.attainments(pair)
+        return ttft * itl >= self.required - 1e-12
+
+    def cheapest(self) -> PerRole[int] | None:
+        """The cheapest pair that meets the objective; on equal cost, the one with more to spare."""
+        best: PerRole[int] | None = None
+        best_cost = self.budget
+        for prefill in range(self.low.prefill, self.high.prefill + 1):
+            left = best_cost - prefill * self.cost.prefill
+            most = min(self.high.decode, left // self.cost.decode) if left < math.inf else None
+            most_decode = self.high.decode if most is None else int(most)
+            if most_decode < self.low.decode:
+                break
+            decode = self._least_decode(prefill, most_decode)
+            if decode is None:
+                continue
+            pair = PerRole(prefill, decode)
+            if best is None or self._better(pair, best):
+                best, best_cost = pair, self.gpus(pair)
+        return best
+
+    def _least_decode(self, prefill: int, most: int) -> int | None:
+        if not self.meets(PerRole(prefill, most)):
+            return None
+        low, high = self.low.decode, most
+        while low < high:
+            middle = (low + high) // 2
+            if self.meets(PerRole(prefill, middle)):
+                high = middle
+            else:
+                low = middle + 1
+        return high
+
+    def _better(self, pair: PerRole[int], other: PerRole[int]) -> bool:
+        def rank(candidate: PerRole[int]) -> tuple[float, float]:
+            ttft, itl = self.attainments(candidate)
+            return (-self.gpus(candidate), ttft * itl)
+
+        return rank(pair) > rank(other)
+
+    def best_within_bounds(self) -> PerRole[int]:
+        """The pair of highest attainment, then flow, then least cost, when none meets it all.
+
+        More replicas never hurt, so only the largest decode count for each prefill count matters.
+        """
+        candidates = []
+        for prefill in range(self.low.prefill, self.high.prefill + 1):
+            left = self.budget - prefill * self.cost.prefill
+            decode = self.high.decode if left == math.inf else int(left // self.cost.decode)
+            decode = min(decode, self.high.decode)
+            if decode < self.low.decode:
+                break
+            candidates.append(PerRole(prefill, decode))
+        if not candidates:  # the minimum alone is over the budget: the minimum wins, and is told
+            return self.low
+
+        def rank(pair: PerRole[int]) -> tuple[float, float, int]:
+            ttft, itl = self.attainments(pair)
+            return (round(ttft * itl, 6), round(self.capacity.flow(pair), 6), -self.gpus(pair))
+
+        return max(candidates, key=rank)
+
+    def binding(self, pair: PerRole[int], *, feasible: bool) -> tuple[Binding, ...]:
+        """What would break with one replica less on each side."""
+        found = [] if self.attainable else [Binding.INFEASIBLE_SLO]
+        if not feasible:
+            found.append(Binding.BUDGET if self._over_budget_one_up(pair) else Binding.MAXIMUM)
+            return tuple(found)
+        found += [self._binding_of(role, pair) for role in Role]
+        return tuple(dict.fromkeys(found))
+
+    def _over_budget_one_up(self, pair: PerRole[int]) -> bool:
+        return self.gpus(pair) + min(self.cost) > self.budget
+
+    def _binding_of(self, role: Role, pair: PerRole[int]) -> Binding:
+        if pair[role] <= self.low[role]:
+            return Binding.MINIMUM
+        fewer = pair.but(role, pair[role] - 1)
+        if self.capacity.link_utilisation(fewer) >= 0.9 > self.capacity.link_utilisation(pair):
+            return Binding.KV_LINK
+        if role is Role.PREFILL:
+            return Binding.TTFT
+        lost = self.attainments(pair).zip(self.attainments(fewer)).map(lambda ab: ab[0] - ab[1])
+        if lost.decode >= lost.prefill:
+            return Binding.ITL
+        return Binding.KV_MEMORY if self.capacity.batch_limit_is_memory else Binding.MAX_SEQUENCES
+
+    def shortfall(self, pair: PerRole[int], *, feasible: bool) -> str | None:
+        """What is missing, in words; None when the objective is met."""
+        slo, ceiling = self.capacity.settings.slo, self.capacity.attainable
+        missing = []
+        if ceiling.decode == 0.0:
+            missing.append(
+                f"one request alone already takes {self.capacity.iteration_seconds(1.0):.4g} s per "
+                f"token: ITL {slo.itl_seconds:g} s is out of reach at any size"
+            )
+        if ceiling.prefill < slo.attainment_fraction:
+            missing.append(
+                f"{1 - ceiling.prefill:.1%} of prompts take longer than TTFT "
+                f"{slo.ttft_seconds:g} s on an idle fleet"
+            )
+        if not feasible:
+            ttft, itl = self.attainments(pair)
+            missing.append(
+                f"{self.gpus(pair)} GPUs reach {ttft * itl:.1%} of {self.required:.1%}; "
+                f"{self._missing_gpus()}"
+            )
+        return "; ".join(missing) or None
+
+    def _missing_gpus(self) -> str:
+        unbounded = self.capacity.settings.model_copy(update={"gpu_budget": None})
+        free = _Lattice(Capacity(self.capacity.profile, unbounded, self.capacity.demand))
+        free.high = PerRole(*(4 * high for high in self.high))
+        needed = free.cheapest()
+        if needed is None:
+            return "no size within reach would meet it"
+        return (
+            f"{self.gpus(needed)} would be needed "
+            f"({needed.prefill} prefill + {needed.decode} decode)"
+        )

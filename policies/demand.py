@@ -1,0 +1,131 @@
+"""The work that arrivals bring, which is what pools are sized for; completions hide overload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policies.lengths import Lengths
+from policies.profile import PrefillLaw, Profile
+from policies.types import Observation
+
+
+def prefill_seconds(
+    law: PrefillLaw, prompt_tokens: float, prefix_hit_fraction: float = 0.0
+) -> float:
+    """Service time of one prompt: a + b*u + q*(u^2 + 2*h*u) for u uncached and h cached tokens.
+
+    The last term is attention of the new tokens over the cached prefix.
+    """
+    cached = prompt_tokens * prefix_hit_fraction
+    uncached = prompt_tokens - cached
+    return (
+        law.base_seconds
+        + law.seconds_per_token * uncached
+        + law.seconds_per_squared_token * uncached * (uncached + 2 * cached)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The three loads that sizing needs, each a rate of work.
+
+    `prefill_erlangs` is replica-seconds of prefill per second: the sum of T(n) over prompts, not
+    T(mean). `decode_tokens_per_second` counts output tokens. `kv_token_steps_per_second` weighs
+    each of them with the context it reads.
+    """
+
+    prefill_erlangs: float
+    decode_tokens_per_second: float
+    kv_token_steps_per_second: float
+
+    def plus(self, other: Load) -> Load:
+        """Both loads together."""
+        return Load(
+            prefill_erlangs=self.prefill_erlangs + other.prefill_erlangs,
+            decode_tokens_per_second=self.decode_tokens_per_second + other.decode_tokens_per_second,
+            kv_token_steps_per_second=(
+                self.kv_token_steps_per_second + other.kv_token_steps_per_second
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What requests look like, apart from how many there are."""
+
+    prompt_tokens: Lengths
+    prefix_hit_fraction: float
+    output_tokens_mean: float
+
+    def load_of(self, profile: Profile, requests_per_second: float) -> Load:
+        """Work that this many requests per second bring."""
+        output = self.output_tokens_mean
+        tokens_per_second = requests_per_second * output
+        return Load(
+            prefill_erlangs=requests_per_second
+            * self.prompt_tokens.average(
+                lambda n: prefill_seconds(profile.prefill, n, self.prefix_hit_fraction)
+            ),
+            decode_tokens_per_second=tokens_per_second,
+            kv_token_steps_per_second=tokens_per_second * (self.prompt_tokens.mean + output / 2),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """A load and the shape of the requests that make it."""
+
+    load: Load
+    shape: Shape
+
+    @property
+    def context_tokens_mean(self) -> float:
+        """Mean context that a generated token reads."""
+        if self.load.decode_tokens_per_second <= 0:
+            return self.shape.prompt_tokens.mean + self.shape.output_tokens_mean / 2
+        return self.load.kv_token_steps_per_second / self.load.decode_tokens_per_second
+
+
+def shape_of(observation: Observation, known: Shape | None) -> Shape | None:
+    """Read the requests' shape; what is not seen now keeps its last known value.
+
+    None while prompt or output lengths were never seen.
+    """
+    prompt = observation.input_tokens or (known.prompt_tokens if known else None)
+    output = observation.output_tokens_mean
+    if output is None and known:
+        output = known.output_tokens_mean
+    hit = observation.prefix_hit_fraction
+    if hit is None:
+        hit = known.prefix_hit_fraction if known else 0.0
+    if prompt is None or output is None:
+        return None
+    return Shape(prompt_tokens=prompt, prefix_hit_fraction=hit, output_tokens_mean=output)
+
+
+def backlog(
+    observation: Observation,
+    shape: Shape,
+    profile: Profile,
+    ttft_seconds: float,
+    drain_seconds: float,
+) -> Load:
+    """Extra load that works off what waits beyond the normal within `drain_seconds`.
+
+    Requests that wait for less than half the TTFT objective are normal. What prefill releases
+    arrives at decode, so a prefill backlog is decode load as well; what already waits for decode
+    or for its KV cache is decode load only.
+    """
+    normal = (observation.requests_per_second or 0.0) * ttft_seconds / 2
+    waiting = observation.waiting_requests.map(lambda count: count or 0.0)
+    at_prefill = max(waiting.prefill - normal, 0.0)
+    at_decode = max(
+        waiting.decode + (observation.kv_transfer_backlog_requests or 0.0) - normal, 0.0
+    )
+    prefill = shape.load_of(profile, at_prefill / drain_seconds)
+    decode = shape.load_of(profile, (at_prefill + at_decode) / drain_seconds)
+    return Load(
+        prefill_erlangs=prefill.prefill_erlangs,
+        decode_tokens_per_second=decode.decode_tokens_per_second,
+        kv_token_steps_per_second=decode.kv_token_steps_per_second,
+    )

@@ -1,0 +1,102 @@
+"""Waiting times of a pool, as tails: closed forms, checked against theory in the tests."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import betainc, gammaincc, gammaln
+
+
+def erlang_c(servers: int, offered_erlangs: float) -> float:
+    """Probability that an arrival waits in M/M/c; 1 when the offered load is not below `servers`.
+
+    Erlang B in closed form is Poisson(c; a) over its cumulative, which is a regularised incomplete
+    gamma function; C follows from B. Example: 2 servers at 1 Erlang wait with probability 1/3.
+    """
+    if offered_erlangs >= servers:
+        return 1.0
+    if offered_erlangs <= 0.0:
+        return 0.0
+    pmf = math.exp(
+        servers * math.log(offered_erlangs) - offered_erlangs - float(gammaln(servers + 1))
+    )
+    blocking = pmf / float(gammaincc(servers + 1, offered_erlangs))
+    utilisation = offered_erlangs / servers
+    return blocking / (1.0 - utilisation * (1.0 - blocking))
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A waiting time that is zero, or exponential: P(W > t) = probability * exp(-rate * t)."""
+
+    probability: float
+    rate_per_second: float
+
+    def tail(self, seconds: float) -> float:
+        """P(W > seconds)."""
+        if seconds < 0.0:
+            return 1.0
+        return self.probability * math.exp(-self.rate_per_second * seconds)
+
+    def tail_after(self, other: Wait, seconds: float) -> float:
+        """P(this wait + an independent other one > seconds), both zero-or-exponential."""
+        if seconds < 0.0:
+            return 1.0
+        a, b = self.rate_per_second, other.rate_per_second
+        if a <= 0.0 or b <= 0.0:  # an overloaded stage: its wait has no stationary law
+            return max(self.tail(seconds), other.tail(seconds))
+        if math.isclose(a, b, rel_tol=1e-6):
+            b *= 1 + 1e-6  # the two-rate form is continuous there, but divides by a - b
+        p, q = self.probability, other.probability
+        only_this, only_other = (
+            p * (1 - q) * math.exp(-a * seconds),
+            q * (1 - p) * math.exp(-b * seconds),
+        )
+        both = p * q * (b * math.exp(-a * seconds) - a * math.exp(-b * seconds)) / (b - a)
+        return only_this + only_other + both
+
+
+NO_WAIT = Wait(0.0, 1.0)
+ENDLESS_WAIT = Wait(1.0, 0.0)
+
+
+def wait_of_pool(
+    servers: int,
+    offered_erlangs: float,
+    service_seconds: float,
+    arrival_cv2: float,
+    service_cv2: float,
+) -> Wait:
+    """Wait in front of `servers` that share one queue (G/G/c after Allen and Cunneen).
+
+    The mean is C(c, a) * E[S] / (c - a) * (Ca^2 + Cs^2) / 2; an exponential conditional wait of
+    that mean gives the tail. Exact for M/M/c.
+    """
+    if offered_erlangs >= servers:
+        return ENDLESS_WAIT
+    if offered_erlangs <= 0.0 or service_seconds <= 0.0:
+        return NO_WAIT
+    variability = max((arrival_cv2 + service_cv2) / 2, 1e-3)
+    return Wait(
+        erlang_c(servers, offered_erlangs),
+        (servers - offered_erlangs) / (variability * service_seconds),
+    )
+
+
+def batch_at_most(limit: float, shape: float, utilisation: float) -> float:
+    """P(N <= limit) for the number of sequences N in a pool of continuous-batching decoders.
+
+    A pool of n replicas whose iteration takes alpha + c*(N/n) serves N sequences at total rate
+    N / (o * (alpha + c*N/n)) requests per second (o output tokens each). Its stationary law under
+    Poisson arrivals is proportional to prod_k (n*alpha/c + k)/k * u^k with u = c * tokens/s / n: a
+    negative binomial of shape 1 + n*alpha/c, insensitive to the length distribution, because the
+    batch shares the replica equally (processor sharing).
+    """
+    if limit < 0:
+        return 0.0
+    if utilisation <= 0.0:
+        return 1.0
+    if utilisation >= 1.0:
+        return 0.0
+    return float(betainc(shape, math.floor(limit) + 1.0, 1.0 - utilisation))

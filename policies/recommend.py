@@ -1,0 +1,25 @@
+"""A recommendation on request: the pair for a load given in plain numbers."""
+
+from __future__ import annotations
+
+from policies.config import PolicySettings
+from policies.coupling import Solution, solve
+from policies.demand import Demand, Shape
+from policies.lengths import Lengths
+from policies.profile import Profile
+
+
+def recommend(
+    profile: Profile,
+    settings: PolicySettings,
+    *,
+    requests_per_second: float,
+    input_tokens: Lengths,
+    output_tokens_mean: float,
+) -> Solution:
+    """Size both pools for a steady load, without history, guards or a running fleet."""
+    shape = Shape(
+        prompt_tokens=input_tokens, prefix_hit_fraction=0.0, output_tokens_mean=output_tokens_mean
+    )
+    demand = Demand(load=shape.load_of(profile, requests_per_second), shape=shape)
+    return solve(demand, profile, settings)
