@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from forecasting.series import Floats
+Floats = NDArray[np.float64]
 
 
 def recent_peak(
@@ -12,22 +13,26 @@ def recent_peak(
 ) -> float:
     """Largest value within the window that ends now; NaN when nothing is known in it.
 
-    With start-up times of two minutes this is hard to beat: the demand that will be there when a
-    replica is ready is rarely above the highest demand since a replica asked for then was ready.
+    With start-up times of two minutes this is hard to beat: demand when a replica becomes ready is
+    rarely above the highest demand seen while it would have been starting.
     """
-    recent = _recent(seconds, values, now_seconds, window_seconds)
+    inside = (seconds > now_seconds - window_seconds) & (seconds <= now_seconds)
+    recent = values[inside & ~np.isnan(values)]
     return float(recent.max()) if recent.size else float("nan")
 
 
-def recent_mean(
-    seconds: Floats, values: Floats, now_seconds: float, window_seconds: float
-) -> float:
-    """Mean value within the window that ends now; NaN when nothing is known in it."""
-    recent = _recent(seconds, values, now_seconds, window_seconds)
-    return float(recent.mean()) if recent.size else float("nan")
+def trailing_mean(seconds: Floats, values: Floats, window_seconds: float) -> Floats:
+    """Mean over the window that ends at each sample; unknown (NaN) samples are left out.
 
-
-def _recent(seconds: Floats, values: Floats, now_seconds: float, window_seconds: float) -> Floats:
-    inside = (seconds > now_seconds - window_seconds) & (seconds <= now_seconds)
-    recent = values[inside]
-    return recent[~np.isnan(recent)]
+    `seconds` ascends. A window that reaches back before the first sample is shorter, not padded.
+    """
+    known = ~np.isnan(values)
+    sums = np.concatenate(([0.0], np.cumsum(np.where(known, values, 0.0))))
+    counts = np.concatenate(([0], np.cumsum(known)))
+    first = np.searchsorted(seconds, seconds - window_seconds, side="right")
+    last = np.arange(1, len(seconds) + 1)
+    first = np.minimum(first, last - 1)  # a sample is always inside its own window
+    inside = counts[last] - counts[first]
+    means = np.full(len(seconds), np.nan)
+    np.divide(sums[last] - sums[first], inside, out=means, where=inside > 0)
+    return means

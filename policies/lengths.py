@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Quantile midpoints of a stand-in distribution: 16 equal-weight points reproduce the first two
 # moments of a lognormal with CV 1 to within 5%, before `scaled_to_mean` restores the mean exactly.
@@ -65,17 +67,14 @@ class Lengths:
         return lengths.scaled_to_mean(mean_tokens) if mean_tokens else lengths
 
     @classmethod
-    def from_samples(cls, tokens: Sequence[float]) -> Lengths | None:
+    def from_samples(cls, tokens: NDArray[np.float64]) -> Lengths | None:
         """Condense observed lengths to at most 16 equal-probability points; None without any."""
-        ordered = sorted(tokens)
-        if not ordered:
+        if not len(tokens):
             return None
-        points = min(_POINTS, len(ordered))
-        cuts = [round(i * len(ordered) / points) for i in range(points + 1)]
-        groups = [ordered[a:b] for a, b in itertools.pairwise(cuts)]
+        groups = np.array_split(np.sort(tokens), min(_POINTS, len(tokens)))
         return cls(
-            tuple(sum(g) / len(g) for g in groups),
-            tuple(len(g) / len(ordered) for g in groups),
+            tuple(float(group.mean()) for group in groups),
+            tuple(len(group) / len(tokens) for group in groups),
         )
 
     @property

@@ -124,7 +124,9 @@ class HoldReason(StrEnum):
     POOL_UNKNOWN = "pool_unknown"
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     SCALE_IN_STABILISING = "scale_in_stabilising"
+    SCALE_OUT_LIMIT = "scale_out_limit"
     SCALED_TO_ZERO = "scaled_to_zero"
+    BUDGET = "budget"
     BOUNDS = "bounds"
 
 

@@ -1,0 +1,119 @@
+"""Ordered guards after the solve: each may change the target, and must say why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from policies.config import PolicySettings
+from policies.memory import Sized
+from policies.types import Limiter, PerRole, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What guards may look at. `wanted` is the solve's own pair, `current` the pools' desired."""
+
+    now_seconds: float
+    current: PerRole[int]
+    wanted: PerRole[int]
+    recent: tuple[Sized, ...]
+    gpus_per_replica: PerRole[int]
+    settings: PolicySettings
+    rollout: PerRole[bool]
+
+
+Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
+
+
+def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Scale in only to the largest size wanted within the window.
+
+    Raw sizes are remembered, not applied ones, so a guard never feeds itself. Example: wanted
+    8, 8, 3, 8, 7 within the window holds 8.
+    """
+    window = context.settings.guards.scale_in_window_seconds
+    since = context.now_seconds - window
+    recent = [s.replicas for s in context.recent if s.at_seconds > since]
+
+    def hold(role: Role) -> int:
+        largest = max([target[role], *(pair[role] for pair in recent)])
+        return max(target[role], min(context.current[role], largest))
+
+    return PerRole.of(hold), f"the largest size wanted within {window:g} s holds"
+
+
+def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Add no more replicas of a role at once than allowed."""
+    step = context.settings.guards.max_scale_out_replicas
+    if step is None:
+        return target, ""
+    return (
+        PerRole.of(lambda role: min(target[role], context.current[role] + step)),
+        f"at most {step} replicas more in one decision",
+    )
+
+
+def freeze_rollout(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Never scale in a pool whose pods are being replaced: old and new ones are mixed."""
+    return (
+        PerRole.of(
+            lambda role: (
+                max(target[role], context.current[role]) if context.rollout[role] else target[role]
+            )
+        ),
+        "no scale-in during a rollout",
+    )
+
+
+def fit_budget(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Give back what other guards hold above the solve's pair until the GPU budget is kept.
+
+    The solve itself keeps the budget; holding one role's scale-in while the other grows may not.
+    """
+    budget, cost = context.settings.gpu_budget, context.gpus_per_replica
+    if budget is None:
+        return target, ""
+
+    def gpus(pair: PerRole[int]) -> int:
+        return pair.prefill * cost.prefill + pair.decode * cost.decode
+
+    while gpus(target) > budget:
+        surplus = PerRole.of(lambda role: target[role] - context.wanted[role])  # noqa: B023 - called at once
+        role = Role.PREFILL if surplus.prefill >= surplus.decode else Role.DECODE
+        if surplus[role] <= 0:
+            break
+        target = target.but(role, target[role] - 1)
+    return target, f"{budget} GPUs are the budget"
+
+
+def keep_bounds(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Stay within each role's minimum and maximum."""
+    roles = context.settings.roles
+    return (
+        PerRole.of(
+            lambda role: min(max(target[role], roles[role].min_replicas), roles[role].max_replicas)
+        ),
+        "the configured minimum and maximum",
+    )
+
+
+# The order is part of the meaning: what delays a change comes before what may never be broken.
+GUARDS: tuple[Guard, ...] = (
+    stabilise_scale_in,
+    limit_scale_out,
+    freeze_rollout,
+    fit_budget,
+    keep_bounds,
+)
+
+
+def apply(context: Context) -> tuple[PerRole[int], tuple[Limiter, ...]]:
+    """Pass the wanted pair through all guards; each one that changed it leaves its mark."""
+    target, limiters = context.wanted, []
+    for guard in GUARDS:
+        after, why = guard(target, context)
+        if after != target:
+            limiters.append(Limiter(guard.__name__, target, after, why))
+        target = after
+    return target, tuple(limiters)

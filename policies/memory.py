@@ -1,0 +1,77 @@
+"""What survives from one tick to the next: JSON in, JSON out, bounded in size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from policies.demand import Load, Shape
+from policies.types import PerRole
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """The size that the solve asked for at one time, before any guard."""
+
+    at_seconds: float
+    replicas: PerRole[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Past loads, past raw sizes and the last known shape of requests.
+
+    A fresh memory is empty; the engine then starts from the pools it finds.
+    """
+
+    version: int = VERSION
+    seconds: tuple[float, ...] = ()
+    loads: tuple[Load, ...] = ()
+    sizes: tuple[Sized, ...] = ()
+    shape: Shape | None = None
+
+    def with_load(self, now_seconds: float, load: Load, shape: Shape, limit: int) -> Memory:
+        """Append the load seen now, keeping the newest `limit`."""
+        return replace(
+            self,
+            seconds=(*self.seconds, now_seconds)[-limit:],
+            loads=(*self.loads, load)[-limit:],
+            shape=shape,
+        )
+
+    def with_size(self, sized: Sized, window_seconds: float) -> Memory:
+        """Append a raw size, forgetting those older than the window."""
+        kept = [s for s in self.sizes if s.at_seconds > sized.at_seconds - window_seconds]
+        return replace(self, sizes=(*kept, sized))
+
+    def seconds_array(self) -> NDArray[np.float64]:
+        """Times of the past loads, ascending."""
+        return np.asarray(self.seconds, np.float64)
+
+    def history(self, value: Callable[[Load], float]) -> NDArray[np.float64]:
+        """One of the loads over time, aligned with `seconds`."""
+        return np.fromiter((value(load) for load in self.loads), np.float64, len(self.loads))
+
+    def to_json(self) -> str:
+        """Serialise for a state file."""
+        return _ADAPTER.dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Memory:
+        """Restore what `to_json` wrote; ValueError says why it cannot be used."""
+        try:
+            memory = _ADAPTER.validate_json(text)
+        except ValidationError as error:
+            raise ValueError(f"not a planner memory: {error.errors()[0]['msg']}") from error
+        if memory.version != VERSION:
+            raise ValueError(f"memory version {memory.version}, this planner reads {VERSION}")
+        return memory
+
+
+_ADAPTER = TypeAdapter(Memory)
