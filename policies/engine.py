@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from policies import guards
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
@@ -100,16 +98,16 @@ class Engine:
     ) -> tuple[Decision, Memory]:
         """Pass the solved pair through the guards and say what came of it."""
         current = found.map(lambda pool: pool.desired_replicas)
-        if not memory.sizes:  # after a restart the size found is all that is known to be needed
-            memory = memory.with_size(Sized(now_seconds, current), math.inf)
         window = self.settings.guards.scale_in_window_seconds
+        if not memory.sizes_since(now_seconds - window):
+            # After a restart or an outage the size found is all that is known to be needed.
+            memory = memory.with_size(Sized(now_seconds, current), window)
         memory = memory.with_size(Sized(now_seconds, solution.replicas), window)
         target, limiters = guards.apply(
             guards.Context(
-                now_seconds=now_seconds,
                 current=current,
                 wanted=solution.replicas,
-                recent=memory.sizes,
+                recent=memory.sizes_since(now_seconds - window),
                 gpus_per_replica=self.profile.gpus_per_replica,
                 settings=self.settings,
                 rollout=found.map(lambda pool: pool.rollout_in_progress),

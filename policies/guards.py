@@ -12,9 +12,12 @@ from policies.types import Limiter, PerRole, Role
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What guards may look at. `wanted` is the solve's own pair, `current` the pools' desired."""
+    """What guards may look at.
 
-    now_seconds: float
+    `wanted` is the solve's own pair, `current` the pools' desired, `recent` the raw sizes inside
+    the scale-in window.
+    """
+
     current: PerRole[int]
     wanted: PerRole[int]
     recent: tuple[Sized, ...]
@@ -33,11 +36,9 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
     8, 8, 3, 8, 7 within the window holds 8.
     """
     window = context.settings.guards.scale_in_window_seconds
-    since = context.now_seconds - window
-    recent = [s.replicas for s in context.recent if s.at_seconds > since]
 
     def hold(role: Role) -> int:
-        largest = max([target[role], *(pair[role] for pair in recent)])
+        largest = max([target[role], *(sized.replicas[role] for sized in context.recent)])
         return max(target[role], min(context.current[role], largest))
 
     return PerRole.of(hold), f"the largest size wanted within {window:g} s holds"

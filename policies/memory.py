@@ -47,8 +47,11 @@ class Memory:
 
     def with_size(self, sized: Sized, window_seconds: float) -> Memory:
         """Append a raw size, forgetting those older than the window."""
-        kept = [s for s in self.sizes if s.at_seconds > sized.at_seconds - window_seconds]
-        return replace(self, sizes=(*kept, sized))
+        return replace(self, sizes=(*self.sizes_since(sized.at_seconds - window_seconds), sized))
+
+    def sizes_since(self, seconds: float) -> tuple[Sized, ...]:
+        """Raw sizes younger than that, oldest first."""
+        return tuple(sized for sized in self.sizes if sized.at_seconds > seconds)
 
     def seconds_array(self) -> NDArray[np.float64]:
         """Times of the past loads, ascending."""

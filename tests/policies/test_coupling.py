@@ -1,0 +1,152 @@
+import itertools
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from policies.capacity import Capacity
+from policies.config import PolicySettings, RoleSettings, Slo
+from policies.coupling import solve
+from policies.demand import Demand, Shape
+from policies.lengths import Lengths
+from policies.profile import builtin
+from policies.types import Binding, PerRole
+
+PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
+
+
+def demand(requests_per_second: float, prompt: float = 1155.0, output: float = 211.0) -> Demand:
+    shape = Shape(
+        prompt_tokens=Lengths.lognormal(prompt), prefix_hit_fraction=0.0, output_tokens_mean=output
+    )
+    return Demand(load=shape.load_of(PROFILE, requests_per_second), shape=shape)
+
+
+def bounded(most: int, **changes: object) -> PolicySettings:
+    role = RoleSettings(max_replicas=most)
+    return PolicySettings(prefill=role, decode=role, **changes)
+
+
+def joint(capacity: Capacity, pair: PerRole[int]) -> float:
+    decode = capacity.decode(pair.decode)
+    ttft = capacity.ttft_attainment(
+        pair,
+        capacity.prefill_wait(pair.prefill),
+        decode,
+        capacity.settings.slo.ttft_seconds,
+    )
+    return ttft * decode.itl_attainment
+
+
+demands = st.builds(demand, st.floats(0.5, 80), st.floats(50, 6000), st.floats(5, 1500))
+slos = st.builds(
+    Slo,
+    ttft_seconds=st.floats(0.3, 6),
+    itl_seconds=st.floats(0.022, 0.1),
+    attainment_fraction=st.sampled_from([0.9, 0.95, 0.99]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(demands, slos, st.sampled_from([None, 8, 16, 30]), st.sampled_from([(2, 2), (1, 4), (4, 1)]))
+def test_the_solve_equals_brute_force(wanted, slo, budget, gpus):
+    profile = PROFILE.model_copy(
+        update={"prefill_gpus_per_replica": gpus[0], "decode_gpus_per_replica": gpus[1]}
+    )
+    limits = bounded(10, slo=slo, gpu_budget=budget)
+    capacity = Capacity(profile, limits, wanted)
+    assume(tuple(capacity.attainable) == (1.0, 1.0))
+    pairs = [PerRole(p, d) for p, d in itertools.product(range(1, 11), repeat=2)]
+    affordable = [
+        p for p in pairs if budget is None or p.prefill * gpus[0] + p.decode * gpus[1] <= budget
+    ]
+    meeting = [p for p in affordable if joint(capacity, p) >= slo.attainment_fraction - 1e-12]
+    solution = solve(wanted, profile, limits)
+    assert solution.feasible == bool(meeting)
+    if meeting:
+        least = min(p.prefill * gpus[0] + p.decode * gpus[1] for p in meeting)
+        assert solution.gpus == least
+        assert solution.replicas in meeting
+    else:
+        best = max(joint(capacity, p) for p in affordable)
+        assert joint(capacity, solution.replicas) == pytest.approx(best, abs=2e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(demands, slos, st.integers(1, 40), st.integers(1, 40))
+def test_more_replicas_never_lower_the_attainment(wanted, slo, prefill, decode):
+    capacity = Capacity(PROFILE, PolicySettings(slo=slo), wanted)
+    here = joint(capacity, PerRole(prefill, decode))
+    assert joint(capacity, PerRole(prefill + 1, decode)) >= here - 1e-9
+    assert joint(capacity, PerRole(prefill, decode + 1)) >= here - 1e-9
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(1, 60), st.floats(1.05, 2), slos)
+def test_more_demand_never_means_fewer_gpus(rate, factor, slo):
+    limits = PolicySettings(slo=slo)
+    assert (
+        solve(demand(rate * factor), PROFILE, limits).gpus
+        >= solve(demand(rate), PROFILE, limits).gpus
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limits", "binding"),
+    [
+        pytest.param(demand(0.1), PolicySettings(), {Binding.MINIMUM}, id="idle"),
+        pytest.param(
+            demand(20, prompt=4000, output=20),
+            PolicySettings(),
+            {Binding.TTFT, Binding.MINIMUM},
+            id="long-prompts",
+        ),
+        pytest.param(
+            demand(8, prompt=100, output=1500),
+            PolicySettings(slo=Slo(itl_seconds=0.022)),
+            {Binding.MINIMUM, Binding.ITL},
+            id="long-answers-tight-itl",
+        ),
+        pytest.param(
+            demand(4, prompt=12000, output=1000),
+            PolicySettings(slo=Slo(ttft_seconds=20, itl_seconds=0.2)),
+            {Binding.TTFT, Binding.KV_MEMORY},
+            id="kv-memory",
+        ),
+    ],
+)
+def test_the_binding_constraint_is_named(wanted, limits, binding):
+    assert set(solve(wanted, PROFILE, limits).binding) == binding
+
+
+def test_scarcity_buys_attainment_where_it_is_worth_most_not_in_proportion():
+    free = solve(demand(60), PROFILE, PolicySettings())
+    short = solve(demand(60), PROFILE, PolicySettings(gpu_budget=free.gpus - 2))
+    assert not short.feasible
+    assert short.gpus <= free.gpus - 2
+    assert Binding.BUDGET in short.binding
+    assert f"{free.gpus} would be needed" in short.shortfall
+
+
+@pytest.mark.parametrize(
+    ("slo", "words"),
+    [
+        pytest.param(Slo(ttft_seconds=0.1), "of prompts take longer", id="ttft"),
+        pytest.param(Slo(itl_seconds=0.01), "out of reach at any size", id="itl"),
+    ],
+)
+def test_an_infeasible_slo_is_reported_and_never_an_unbounded_ask(slo, words):
+    possible = solve(demand(20), PROFILE, PolicySettings())
+    solution = solve(demand(20), PROFILE, PolicySettings(slo=slo))
+    assert not solution.feasible
+    assert words in solution.shortfall
+    assert Binding.INFEASIBLE_SLO in solution.binding
+    assert solution.gpus <= 3 * possible.gpus
+
+
+def test_a_narrow_link_is_paid_for_with_replicas_on_the_narrow_side():
+    slow = PROFILE.model_copy(
+        update={"transfer": PROFILE.transfer.model_copy(update={"bytes_per_second": 1e9})}
+    )
+    wide, narrow = (solve(demand(20), profile, PolicySettings()) for profile in (PROFILE, slow))
+    assert narrow.replicas.decode > wide.replicas.decode

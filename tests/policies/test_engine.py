@@ -1,0 +1,243 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.config import Guards, PolicySettings, RoleSettings
+from policies.engine import Engine
+from policies.lengths import Lengths
+from policies.memory import Memory
+from policies.profile import builtin
+from policies.types import (
+    HoldReason,
+    Observation,
+    PerRole,
+    PoolState,
+    Unavailable,
+)
+
+PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
+PROMPTS = Lengths.lognormal(1155.0)
+
+
+def seen(at: float, rate: float | None = 20.0, **changes: object) -> Observation:
+    known = Observation(
+        observed_at_seconds=at,
+        window_seconds=60.0,
+        requests_per_second=rate,
+        input_tokens=PROMPTS,
+        output_tokens_mean=211.0,
+    )
+    return replace(known, **changes)
+
+
+def pools(prefill: int, decode: int, **changes: object) -> PerRole[PoolState]:
+    return PerRole(prefill, decode).map(
+        lambda n: PoolState(desired_replicas=n, ready_replicas=n, **changes)
+    )
+
+
+def play(
+    engine: Engine, rates, size: PerRole[int], tick: float = 15.0, memory: Memory | None = None
+):
+    """Apply every decision at once and return them all."""
+    decisions, memory = [], memory or Memory()
+    for i, rate in enumerate(rates):
+        decision, memory = engine.decide(seen(i * tick, rate), pools(*size), memory, i * tick)
+        size = decision.target
+        decisions.append(decision)
+    return decisions
+
+
+ENGINE = Engine(PROFILE, PolicySettings())
+
+
+@pytest.mark.parametrize(
+    ("observation", "found", "reason"),
+    [
+        pytest.param(
+            seen(0, None, problems=("prometheus: connection refused",)),
+            pools(3, 2),
+            HoldReason.METRICS_UNKNOWN,
+            id="no-arrival-rate",
+        ),
+        pytest.param(
+            seen(0, input_tokens=None), pools(3, 2), HoldReason.METRICS_UNKNOWN, id="no-lengths"
+        ),
+        pytest.param(seen(-300), pools(3, 2), HoldReason.METRICS_STALE, id="stale"),
+        pytest.param(
+            seen(0),
+            PerRole(pools(3, 2).prefill, Unavailable("403: may not get deployments/scale")),
+            HoldReason.POOL_UNKNOWN,
+            id="pool-unreadable",
+        ),
+        pytest.param(seen(0), pools(0, 2), HoldReason.SCALED_TO_ZERO, id="scaled-to-zero"),
+    ],
+)
+def test_what_is_not_known_holds_with_its_reason(observation, found, reason):
+    decision, _ = ENGINE.decide(observation, found, Memory(), 0.0)
+    assert decision.hold.reason is reason
+    assert not decision.changes
+    assert decision.target == decision.current
+
+
+def test_the_hold_repeats_what_the_metrics_source_said():
+    blind = seen(0, None, problems=("prometheus: connection refused",))
+    decision, _ = ENGINE.decide(blind, pools(3, 2), Memory(), 0.0)
+    assert "connection refused" in decision.hold.detail
+
+
+def test_a_known_rate_of_zero_needs_no_lengths_and_goes_to_the_minimum():
+    engine = Engine(PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0)))
+    idle = seen(0, 0.0, input_tokens=None, output_tokens_mean=None)
+    decision, _ = engine.decide(idle, pools(3, 2), Memory(), 0.0)
+    assert decision.target == PerRole(1, 1)
+
+
+def test_a_shift_of_traffic_moves_the_roles_in_opposite_directions():
+    engine = Engine(PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0)))
+    prompts = seen(0, 8.0, input_tokens=Lengths.lognormal(6000.0), output_tokens_mean=50.0)
+    answers = seen(600, 20.0, input_tokens=Lengths.lognormal(300.0), output_tokens_mean=900.0)
+    first, memory = engine.decide(prompts, pools(1, 1), Memory(), 0.0)
+    then, _ = engine.decide(answers, pools(*first.target), memory, 600.0)
+    assert then.target.prefill < first.target.prefill
+    assert then.target.decode > first.target.decode
+
+
+def test_scale_in_waits_for_the_window_and_scale_out_does_not():
+    rates = [10.0] * 4 + [60.0] * 4 + [10.0] * 40
+    decisions = play(ENGINE, rates, PerRole(2, 1))
+    sizes = [d.target.prefill for d in decisions]
+    assert sizes[4] > sizes[3]
+    startup, window, tick = 120.0, 300.0, 15.0
+    back = next(i for i in range(8, len(sizes)) if sizes[i] < sizes[7])
+    assert (back - 7) * tick == pytest.approx(startup + window, abs=2 * tick)
+    waiting = [d.hold.reason for d in decisions[8:back] if d.hold]
+    assert HoldReason.SCALE_IN_STABILISING in waiting
+
+
+def test_after_a_restart_nothing_scales_in_before_a_full_window():
+    decisions = play(ENGINE, [1.0] * 20, PerRole(8, 6))
+    assert {d.target for d in decisions} == {PerRole(8, 6)}
+
+
+def test_after_an_outage_nothing_scales_in_before_a_full_window():
+    _, memory = ENGINE.decide(seen(0, 60.0), pools(6, 3), Memory(), 0.0)
+    decision, _ = ENGINE.decide(seen(4000, 1.0), pools(6, 3), memory, 4000.0)
+    assert decision.target == PerRole(6, 3)
+
+
+def test_a_rollout_lets_a_pool_grow_but_not_shrink():
+    engine = Engine(PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0)))
+    busy = pools(8, 1, rollout_in_progress=True)
+    decision, _ = engine.decide(seen(0, 40.0), busy, Memory(), 0.0)
+    assert decision.target.prefill == 8
+    assert decision.target.decode > 1
+    assert "freeze_rollout" in [limiter.name for limiter in decision.limiters]
+
+
+def test_the_budget_holds_while_one_role_waits_to_scale_in_and_the_other_grows():
+    settings = PolicySettings(gpu_budget=20)
+    engine = Engine(PROFILE, settings)
+    _, memory = engine.decide(
+        seen(0, 8.0, input_tokens=Lengths.lognormal(6000.0), output_tokens_mean=50.0),
+        pools(8, 1),
+        Memory(),
+        0.0,
+    )
+    answers = seen(150, 20.0, input_tokens=Lengths.lognormal(300.0), output_tokens_mean=900.0)
+    decision, _ = engine.decide(answers, pools(8, 1), memory, 150.0)
+    assert decision.target.decode > 1
+    assert 2 * (decision.target.prefill + decision.target.decode) <= 20
+    assert "fit_budget" in [limiter.name for limiter in decision.limiters]
+
+
+def test_a_step_limit_leaves_its_mark():
+    engine = Engine(PROFILE, PolicySettings(guards=Guards(max_scale_out_replicas=1)))
+    decision, _ = engine.decide(seen(0, 60.0), pools(2, 1), Memory(), 0.0)
+    assert decision.target == PerRole(3, 2)
+    assert decision.raw.prefill > 3
+    (limiter,) = decision.limiters
+    assert limiter.name == "limit_scale_out"
+
+
+def test_a_backlog_is_worked_off_by_both_roles():
+    calm, _ = ENGINE.decide(seen(0, 20.0), pools(3, 1), Memory(), 0.0)
+    queued = seen(0, 20.0, waiting_requests=PerRole(2000.0, 0.0))
+    decision, _ = ENGINE.decide(queued, pools(3, 1), Memory(), 0.0)
+    assert decision.target.prefill > calm.target.prefill
+    assert decision.target.decode > calm.target.decode
+
+
+def test_a_backlog_of_kv_transfers_adds_decode_and_no_prefill():
+    calm, _ = ENGINE.decide(seen(0, 20.0), pools(3, 1), Memory(), 0.0)
+    stuck = seen(0, 20.0, kv_transfer_backlog_requests=2000.0)
+    decision, _ = ENGINE.decide(stuck, pools(3, 1), Memory(), 0.0)
+    assert decision.target.prefill == calm.target.prefill
+    assert decision.target.decode > calm.target.decode
+
+
+def test_memory_survives_a_restart_as_json():
+    memory = Memory()
+    for i in range(5):
+        decision, memory = ENGINE.decide(seen(15.0 * i), pools(3, 1), memory, 15.0 * i)
+    restored = Memory.from_json(memory.to_json())
+    assert restored == memory
+    assert ENGINE.decide(seen(75), pools(3, 1), restored, 75.0)[0].target == decision.target
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("{", "not a planner memory", id="cut-off"),
+        pytest.param('{"version": 99}', "version 99", id="other-version"),
+    ],
+)
+def test_a_memory_that_cannot_be_read_says_why(text, words):
+    with pytest.raises(ValueError, match=words):
+        Memory.from_json(text)
+
+
+def test_memory_is_bounded():
+    engine = Engine(PROFILE, PolicySettings(memory_points=10))
+    memory = Memory()
+    for i in range(50):
+        _, memory = engine.decide(seen(15.0 * i), pools(3, 1), memory, 15.0 * i)
+    assert len(memory.loads) == len(memory.seconds) == 10
+    assert len(memory.sizes) <= 20
+
+
+rates = st.one_of(st.none(), st.floats(0, 100))
+amounts = st.one_of(st.none(), st.floats(0, 5000))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(rates, amounts, amounts, amounts), min_size=1, max_size=8),
+    st.integers(1, 20),
+    st.integers(1, 20),
+)
+def test_no_observation_breaks_the_bounds_or_scales_in_blindly(ticks, prefill, decode):
+    role = RoleSettings(max_replicas=20)
+    engine = Engine(
+        PROFILE,
+        PolicySettings(
+            prefill=role, decode=role, gpu_budget=80, guards=Guards(scale_in_window_seconds=0)
+        ),
+    )
+    size, memory = PerRole(prefill, decode), Memory()
+    for i, (rate, waiting, transfers, output) in enumerate(ticks):
+        observation = seen(
+            15.0 * i,
+            rate,
+            waiting_requests=PerRole(waiting, waiting),
+            kv_transfer_backlog_requests=transfers,
+            output_tokens_mean=output,
+        )
+        decision, memory = engine.decide(observation, pools(*size), memory, 15.0 * i)
+        assert all(1 <= n <= 20 for n in decision.target)
+        if rate is None:
+            assert decision.target == size
+        assert decision.changes == (decision.target != size)
+        size = decision.target
