@@ -97,6 +97,9 @@ class PolicySettings(Section):
         default="least_loaded",
         description="how requests reach replicas: one shared queue, or each replica its own",
     )
+    calibrate: bool = Field(
+        default=True, description="learn from observed ITL and busy replicas how far they are off"
+    )
     input_length_cv: NonNegativeFloat = Field(
         default=1.0, description="spread of prompt lengths where the metrics give only the mean"
     )
