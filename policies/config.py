@@ -30,12 +30,20 @@ class Slo(Section):
     ttft_seconds: PositiveFloat = Field(
         default=2.0, description="time to first token at the user, seconds"
     )
+    ttft_seconds_per_input_token: NonNegativeFloat = Field(
+        default=0.0,
+        description="added to ttft_seconds for each prompt token; 0 is a flat objective",
+    )
     itl_seconds: PositiveFloat = Field(
         default=0.05, description="inter-token latency, mean over one request, seconds"
     )
     attainment_fraction: float = Field(
-        default=0.99, gt=0.0, lt=1.0, description="share of requests that must meet each"
+        default=0.99, gt=0.0, lt=1.0, description="share of requests that must meet TTFT and ITL"
     )
+
+    def ttft_objective_seconds(self, input_tokens: float) -> float:
+        """Time to first token allowed for a prompt of this length."""
+        return self.ttft_seconds + self.ttft_seconds_per_input_token * input_tokens
 
 
 class RoleSettings(Section):
