@@ -46,7 +46,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"planner {version('pd-planner')}\n")
+        print(f"planner {version('pd-planner')}")  # noqa: T201 - asked for
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    chosen = _parser().parse_args(argv)
+def _run(argv: Sequence[str]) -> int:
+    chosen = _parser().parse_args(argv or ["--help"])
     module_name, summary = COMMANDS[chosen.command]
     module = importlib.import_module(module_name)
     parser = _Parser(prog=f"planner {chosen.command}", description=summary)
@@ -77,7 +78,7 @@ def _run(argv: Sequence[str] | None) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; only bugs leave a traceback."""
     try:
-        code = _run(argv)
+        code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except UserError as error:
         print(f"planner: {error}", file=sys.stderr)  # noqa: T201 - a user reads this

@@ -67,8 +67,7 @@ def _parse(path: Path, text: str) -> tuple[object, dict[KeyPath, int]]:
         node = loader.get_single_node()
         if node is None:
             return {}, {}
-        lines = dict(_lines(node, path))
-        return loader.construct_document(node), lines
+        return loader.construct_document(node), dict(_lines(node, path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -142,14 +141,14 @@ def _wanted(details: ErrorDetails, at: KeyPath) -> str:
 
 
 def _suggest(at: KeyPath, model: type[BaseModel]) -> str:
-    """Name the nearest known key: beside the unknown one if possible, else anywhere in the file."""
+    """Name the known key that was probably meant: here, or the same one in another section."""
     paths = sorted(set(_key_paths(model)))
-    beside = [p[-1] for p in paths if p[:-1] == at[:-1]]
+    same = [path for path in paths if path[-1] == at[-1]]
+    if same:
+        return f"did you mean {' or '.join(map(_dotted, same))}?"
+    beside = [path[-1] for path in paths if path[:-1] == at[:-1]]
     if near := difflib.get_close_matches(str(at[-1]), beside, n=1):
         return f"did you mean {near[0]}?"
-    elsewhere = {p[-1]: _dotted(p) for p in paths}
-    if near := difflib.get_close_matches(str(at[-1]), elsewhere, n=1, cutoff=0.8):
-        return f"did you mean {elsewhere[near[0]]}?"
     return f"known here: {', '.join(sorted(set(beside)))}" if beside else "remove it"
 
 
