@@ -25,7 +25,9 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             busy = "it is in use" if error.errno == EADDRINUSE else error.strerror
-            raise UserError(f"cannot listen on {host}:{port}: {busy}; choose another port") from None
+            raise UserError(
+                f"cannot listen on {host}:{port}: {busy}; choose another port"
+            ) from None
         yield f"http://{host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
