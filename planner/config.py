@@ -43,8 +43,9 @@ class Config(Section):
     )
     tick_seconds: PositiveFloat = Field(default=10.0, description="time between decisions, seconds")
     deadline_seconds: PositiveFloat = Field(
-        default=5.0,
-        description="longest wait for the metrics or the cluster in one tick, seconds",
+        default=8.0,
+        description="longest wait for the metrics, or the cluster, in one tick, seconds; above "
+        "metrics.deadline_seconds, which is one query's",
     )
     profile: str = Field(
         default=DEFAULT_PROFILE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -47,18 +46,8 @@ class LoopSettings:
     """How often to decide, how long a port may take in real seconds, and whether to act."""
 
     tick_seconds: float = 10.0
-    deadline_seconds: float = 5.0
+    deadline_seconds: float = 8.0
     act: bool = False
-
-
-@dataclass(slots=True)
-class Health:
-    """What the loop knows of itself: `defect` is the bug that stopped the newest decision."""
-
-    ticks: int = 0
-    last_tick_seconds: float | None = None
-    defect: str | None = None
-    port_failures: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +63,6 @@ class Loop:
     store: MemoryStore | None = None
     listeners: tuple[Listener, ...] = ()
     journal: Journal = field(default_factory=Journal)
-    health: Health = field(default_factory=Health)
 
     async def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Tick at every multiple of `tick_seconds` until `until` says so after a tick.
@@ -93,16 +81,14 @@ class Loop:
             self._observe(now_seconds), self._read(now_seconds)
         )
         decision = self._decide(observation, pools, now_seconds)
-        applied = self.settings.act and decision.changes and decision.target is not None
+        target = decision.target if self.settings.act and decision.changes else None
         record = Record(
             observation=observation,
             pools=pools,
             decision=decision,
-            applied=applied,
-            failures=await self._scale(decision.target) if applied and decision.target else (),
+            applied=target is not None,
+            failures=await self._scale(target) if target else (),
         )
-        self.health.ticks += 1
-        self.health.last_tick_seconds = now_seconds
         self.journal.append(record)
         for listener in self.listeners:
             listener(record)
@@ -132,7 +118,6 @@ class Loop:
             async with asyncio.timeout(self.settings.deadline_seconds) as deadline:
                 return await answer
         except Exception as error:
-            self.health.port_failures[port] += 1
             if deadline.expired():
                 why = f"{port}: no answer within {self.settings.deadline_seconds:g} s"
                 log.warning("port too slow", port=port, why=why)
@@ -145,14 +130,13 @@ class Loop:
         try:
             decision, self.memory = self.engine.decide(observation, pools, self.memory, now_seconds)
         except Exception as error:
-            self.health.defect = f"{type(error).__name__}: {error}"
             log.exception("the decision failed; holding", now_seconds=now_seconds)
             current = _current(pools)
-            hold = Hold(HoldReason.DECISION_FAILED, f"a bug: {self.health.defect}; see the log")
+            bug = f"a bug, {type(error).__name__}: {error}; the log has its traceback"
+            hold = Hold(HoldReason.DECISION_FAILED, bug)
             return Decision(
                 decided_at_seconds=now_seconds, current=current, target=current, hold=hold
             )
-        self.health.defect = None
         return decision
 
 
