@@ -52,9 +52,11 @@ class Capacity:
         return sum(w * s for s, w in self._service)
 
     @property
-    def service_seconds_max(self) -> float:
-        """Prefill time of the longest prompt."""
-        return max(service for service, _ in self._service)
+    def unqueued_seconds_max(self) -> float:
+        """TTFT of the longest prompt in a full iteration that it does not wait for."""
+        longest = max(service for service, _ in self._service)
+        transfer = self.transfer_seconds(max(self.demand.shape.prompt_tokens.tokens), 0.0)
+        return longest + self._full_iteration_seconds + transfer + self.iteration_seconds(1.0)
 
     @cached_property
     def _service_cv2(self) -> float:

@@ -92,7 +92,7 @@ class _Lattice:
         capacity, slo = self.capacity, self.capacity.settings.slo
         decode = self._decode(pair.decode)
         # Where no prompt can meet the objective, waits rather than service are held to it.
-        relief = 0.0 if capacity.attainable.prefill else capacity.service_seconds_max
+        relief = 0.0 if capacity.attainable.prefill else capacity.unqueued_seconds_max
         ttft = capacity.ttft_attainment(
             pair,
             self._wait(pair.prefill),
