@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from planner.api.schemas import Answer, Expectation, Replicas
 from planner.explain import binds, expectation, pair
@@ -15,10 +15,17 @@ from policies.profile import Profile
 from policies.recommend import recommend
 from policies.types import Binding
 
+
+def _whole(value: object) -> object:
+    """Take 8.0 for 8, as JSON does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 # Beyond these no fleet is meant; they keep the arithmetic finite and the search short.
 Rate = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Tokens = Annotated[float, Field(ge=1, le=1e7, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
+Gpus = Annotated[int, Field(ge=1, le=10**6), BeforeValidator(_whole)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
@@ -30,6 +37,7 @@ class Objective(_Question):
     """An SLO; what is left out stays as the service has it."""
 
     ttft_seconds: Seconds | None = None
+    ttft_seconds_per_input_token: Annotated[float, Field(ge=0, le=1)] | None = None
     itl_seconds: Seconds | None = None
     attainment_fraction: Share | None = None
 
@@ -64,7 +72,7 @@ class RecommendRequest(_Question):
     )
     output_tokens: Tokens = Field(description="mean generated length, tokens")
     slo: Objective = Objective()
-    gpu_budget: Annotated[int, Field(ge=1, le=10**6)] | None = Field(
+    gpu_budget: Gpus | None = Field(
         default=None, description="most GPUs for both roles; default: the service's budget"
     )
 

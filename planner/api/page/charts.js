@@ -9,6 +9,11 @@ const ratio = (tick) => {
   return size && size.decode ? size.prefill / size.decode : null;
 };
 
+const objective = (y) => ({ name: "SLO", colour: "bad", dash: "dash", objective: true, y });
+// An objective may grow with the prompt; the mean prompt stands for all.
+const ttftObjective = (tick, slo) =>
+  slo.ttft_seconds + slo.ttft_seconds_per_input_token * (tick.observation.input_tokens ?? 0);
+
 const CHARTS = [
   {
     title: "Offered rate", unit: "requests/s",
@@ -24,12 +29,12 @@ const CHARTS = [
     ],
   },
   {
-    title: "TTFT p95", unit: "s", objective: (slo) => slo.ttft_seconds,
-    traces: [{ name: "TTFT p95", colour: "prefill", y: percentile("ttft") }],
+    title: "TTFT p95", unit: "s",
+    traces: [{ name: "TTFT p95", colour: "prefill", y: percentile("ttft") }, objective(ttftObjective)],
   },
   {
-    title: "ITL p95", unit: "ms", objective: (slo) => milliseconds(slo.itl_seconds),
-    traces: [{ name: "ITL p95", colour: "decode", y: (tick) => milliseconds(percentile("itl")(tick)) }],
+    title: "ITL p95", unit: "ms",
+    traces: [{ name: "ITL p95", colour: "decode", y: (tick) => milliseconds(percentile("itl")(tick)) }, objective((_, slo) => slo.itl_seconds * 1000)],
   },
   {
     title: "Waiting", unit: "requests",
@@ -47,26 +52,17 @@ const CHARTS = [
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-function trace({ name, colour: tint, steps, dash, fill, y }, ticks, times) {
+function trace({ name, colour: tint, steps, dash, fill, y }, ticks, times, slo) {
   return {
-    name, x: times, y: ticks.map(y), mode: "lines", connectgaps: false,
+    name, x: times, y: ticks.map((tick) => y(tick, slo)), mode: "lines", connectgaps: false,
     line: { color: colour(tint), width: dash ? 1.5 : 2, dash, shape: steps ? "hv" : "linear" },
     opacity: dash ? 0.75 : 1,
     fill: fill ? "tozeroy" : "none", fillcolor: fill ? `${colour(tint)}22` : undefined,
   };
 }
 
-function objectiveLine(value) {
-  return {
-    type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value,
-    line: { color: colour("bad"), width: 1, dash: "dash" },
-    label: { text: "SLO", textposition: "end", font: { color: colour("bad"), size: 11 }, yanchor: "bottom" },
-  };
-}
-
-function layout(chart, slo, elapsed) {
+function layout(chart, elapsed) {
   const axis = { gridcolor: colour("line"), zeroline: false, linecolor: colour("line"), automargin: true };
-  const objective = chart.objective?.(slo);
   return {
     height: undefined, autosize: true, showlegend: chart.traces.length > 1,
     margin: { l: 44, r: 12, t: 8, b: 28 },
@@ -76,17 +72,16 @@ function layout(chart, slo, elapsed) {
     hovermode: "x unified", hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line") },
     xaxis: { ...axis, type: "date", tickformat: elapsed ? "%H:%M" : undefined, hoverformat: "%H:%M:%S", nticks: 6 },
     yaxis: { ...axis, rangemode: "tozero", title: { text: chart.unit, standoff: 6 }, nticks: 5, tickformat: chart.whole ? "d" : undefined },
-    shapes: objective === undefined ? [] : [objectiveLine(objective)],
     uirevision: "kept", // a zoom survives the next poll
   };
 }
 
-const hasData = (chart, ticks) => chart.traces.some(({ y }) => ticks.some((tick) => y(tick) !== null));
+const hasData = (chart, ticks) => chart.traces.some(({ y, objective: line }) => !line && ticks.some((tick) => y(tick) !== null));
 
 function frame(chart) {
   const figure = document.createElement("figure");
   figure.className = "chart";
-  figure.innerHTML = `<figcaption>${chart.title} <span>${chart.unit}</span></figcaption>
+  figure.innerHTML = `<figcaption><b>${chart.title}</b> <span>${chart.unit}</span></figcaption>
     <p class="quiet empty">no data yet</p><div class="plot" role="img" aria-label="${chart.title} over time, ${chart.unit}"></div>`;
   document.getElementById("charts").append(figure);
   return { chart, empty: figure.querySelector(".empty"), plot: figure.querySelector(".plot") };
@@ -103,7 +98,7 @@ export function draw(ticks, slo, elapsed) {
     empty.hidden = known;
     plot.hidden = !known;
     if (!known) continue;
-    const traces = chart.traces.map((each) => trace(each, ticks, times));
-    window.Plotly.react(plot, traces, layout(chart, slo, elapsed), { displayModeBar: false, responsive: true });
+    const traces = chart.traces.map((each) => trace(each, ticks, times, slo));
+    window.Plotly.react(plot, traces, layout(chart, elapsed), { displayModeBar: false, responsive: true });
   }
 }

@@ -25,6 +25,7 @@ from policies.types import Latency, Observation, PerRole, PoolState, Role, Unava
 
 TICK_SECONDS = 60.0
 TICKS = 360
+SETTINGS = PolicySettings(guards=Guards(scale_in_window_seconds=600), gpu_budget=16)
 
 
 class StoppedClock:
@@ -50,7 +51,7 @@ def observation(index: int, replicas: PerRole[int]) -> Observation:
     rate *= 1 + 0.06 * math.sin(index * 1.7)
     load = rate / (22.0 * replicas.prefill)
     output_tokens = 150 if index < 240 else 450
-    itl = 0.012 + 0.00012 * rate * output_tokens / 60 / replicas.decode
+    itl = 0.005 + 0.00004 * rate * output_tokens / 60 / replicas.decode
     ttft = 0.25 + 0.6 * load**3
     return Observation(
         observed_at_seconds=now,
@@ -96,22 +97,17 @@ def day(settings: PolicySettings, ticks: int = TICKS) -> Iterator[Record]:
 
 
 @pytest.fixture
-def settings() -> PolicySettings:
-    return PolicySettings(guards=Guards(scale_in_window_seconds=600), gpu_budget=16)
-
-
-@pytest.fixture
 def clock() -> StoppedClock:
     return StoppedClock(0.0)
 
 
 @pytest.fixture
-def view(settings: PolicySettings, clock: StoppedClock) -> ServiceView:
+def view(clock: StoppedClock) -> ServiceView:
     """A planner before its first tick."""
     return ServiceView(
         journal=Journal(),
         profile=builtin("llama-3-8b-h100-fp8-tp1"),
-        settings=settings,
+        settings=SETTINGS,
         mode="demo",
         clock=clock,
         tick_seconds=TICK_SECONDS,
@@ -128,11 +124,17 @@ def view(settings: PolicySettings, clock: StoppedClock) -> ServiceView:
     )
 
 
+@pytest.fixture(scope="session")
+def records() -> tuple[Record, ...]:
+    """The day, decided once."""
+    return tuple(day(SETTINGS))
+
+
 @pytest.fixture
-def lived(view: ServiceView, clock: StoppedClock, settings: PolicySettings) -> ServiceView:
+def lived(view: ServiceView, clock: StoppedClock, records: tuple[Record, ...]) -> ServiceView:
     """The same planner after its day."""
     telemetry = Telemetry(view)
-    for record in day(settings):
+    for record in records:
         view.journal.append(record)
         telemetry.observe(record)
         clock.now = record.decision.decided_at_seconds
@@ -165,6 +167,12 @@ class Server:
 
     def _await(self, work):
         return asyncio.run_coroutine_threadsafe(work, self._events).result(timeout=10)
+
+
+@pytest.fixture
+def serve() -> type[Server]:
+    """Serve an application in a block: `with serve(app) as address`."""
+    return Server
 
 
 @pytest.fixture

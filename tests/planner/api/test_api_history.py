@@ -33,7 +33,7 @@ async def test_state_shows_the_last_tick_in_words_and_numbers(client, lived):
     last = lived.journal.last
     assert state["mode"] == "demo"
     assert state["explanation"] == explain(last.decision, lived.settings.slo)
-    assert state["slo"] == {"ttft_seconds": 2.0, "itl_seconds": 0.05, "attainment_fraction": 0.99}
+    assert state["slo"] == lived.settings.slo.model_dump()
     assert state["budget"]["gpu_budget"] == 16
     assert state["summary"]["gpu_hours"] == 38.25
     tick = state["last"]
