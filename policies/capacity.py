@@ -217,7 +217,7 @@ class Capacity:
             (tokens_per_second, load.decode_tokens_per_second),
             (1.0, self.link_utilisation(replicas)),
         )
-        return min(1.0, *(able / asked for able, asked in stages if asked > 0))
+        return min((1.0, *(able / asked for able, asked in stages if asked > 0)))
 
     def expect(self, replicas: PerRole[int]) -> Expectation:
         """Predict what a pair delivers; percentiles are at the share the SLO asks for."""
