@@ -85,8 +85,9 @@ class Capacity:
     def link_utilisation(self, replicas: PerRole[int]) -> float:
         """Utilisation of the busier side: prefill's egress or decode's ingress."""
         law = self.profile.transfer
+        transfers_per_second = self.requests_per_second + self.demand.extra_transfers_per_second
         bytes_per_second = (
-            self.requests_per_second * self.demand.shape.prompt_tokens.mean * law.bytes_per_token
+            transfers_per_second * self.demand.shape.prompt_tokens.mean * law.bytes_per_token
         )
         return bytes_per_second / (min(replicas) * law.bytes_per_second)
 

@@ -108,10 +108,10 @@ class _Lattice:
         """The cheapest pair that meets the objective; on equal cost, the one with more to spare."""
         best: PerRole[int] | None = None
         best_cost = self.budget
-        for prefill in range(self.low.prefill, self.high.prefill + 1):
-            left = best_cost - prefill * self.cost.prefill
-            most = min(self.high.decode, left // self.cost.decode) if left < math.inf else None
-            most_decode = self.high.decode if most is None else int(most)
+        # Below the offered load prefill cannot keep up, whatever decode does.
+        first = max(self.low.prefill, int(self.capacity.demand.load.prefill_erlangs) + 1)
+        for prefill in range(first, self.high.prefill + 1):
+            most_decode = self._most_decode(prefill, best_cost)
             if most_decode < self.low.decode:
                 break
             decode = self._least_decode(prefill, most_decode)
@@ -135,33 +135,41 @@ class _Lattice:
         return high
 
     def _better(self, pair: PerRole[int], other: PerRole[int]) -> bool:
-        def rank(candidate: PerRole[int]) -> tuple[float, float]:
-            ttft, itl = self.attainments(candidate)
-            return (-self.gpus(candidate), ttft * itl)
-
-        return rank(pair) > rank(other)
+        if self.gpus(pair) != self.gpus(other):
+            return self.gpus(pair) < self.gpus(other)
+        return self._attainment_then_thrift(pair) > self._attainment_then_thrift(other)
 
     def best_within_bounds(self) -> PerRole[int]:
-        """The pair of highest attainment, then flow, then least cost, when none meets it all.
+        """The pair of highest attainment, else of highest flow, when none meets the objective.
 
-        More replicas never hurt, so only the largest decode count for each prefill count matters.
+        More replicas never hurt, so only the largest decode count for each prefill count matters;
+        and a pair that cannot carry the flow attains nothing for long.
         """
         candidates = []
         for prefill in range(self.low.prefill, self.high.prefill + 1):
-            left = self.budget - prefill * self.cost.prefill
-            decode = self.high.decode if left == math.inf else int(left // self.cost.decode)
-            decode = min(decode, self.high.decode)
+            decode = self._most_decode(prefill, self.budget)
             if decode < self.low.decode:
                 break
             candidates.append(PerRole(prefill, decode))
         if not candidates:  # the minimum alone is over the budget: the minimum wins, and is told
             return self.low
+        carrying = [pair for pair in candidates if self.capacity.flow(pair) >= 1.0]
+        if not carrying:
+            return max(candidates, key=self.capacity.flow)
+        return max(carrying, key=self._attainment_then_thrift)
 
-        def rank(pair: PerRole[int]) -> tuple[float, float, int]:
-            ttft, itl = self.attainments(pair)
-            return (round(ttft * itl, 6), round(self.capacity.flow(pair), 6), -self.gpus(pair))
+    def _attainment_then_thrift(self, pair: PerRole[int]) -> tuple[float, int]:
+        ttft, itl = self.attainments(pair)
+        return (round(ttft * itl, 6), -self.gpus(pair))
 
-        return max(candidates, key=rank)
+    def _most_decode(self, prefill: int, gpus: float) -> int:
+        """Most decode replicas beside `prefill` ones within a number of GPUs."""
+        left = gpus - prefill * self.cost.prefill
+        return (
+            self.high.decode
+            if left == math.inf
+            else min(self.high.decode, int(left // self.cost.decode))
+        )
 
     def binding(self, pair: PerRole[int], *, feasible: bool) -> tuple[Binding, ...]:
         """What would break with one replica less on each side."""

@@ -73,10 +73,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """A load and the shape of the requests that make it."""
+    """A load and the shape of the requests that make it.
+
+    `extra_transfers_per_second` counts KV hand-offs beyond those of the load, to clear a backlog.
+    """
 
     load: Load
     shape: Shape
+    extra_transfers_per_second: float = 0.0
 
     @property
     def context_tokens_mean(self) -> float:
@@ -101,31 +105,3 @@ def shape_of(observation: Observation, known: Shape | None) -> Shape | None:
     if prompt is None or output is None:
         return None
     return Shape(prompt_tokens=prompt, prefix_hit_fraction=hit, output_tokens_mean=output)
-
-
-def backlog(
-    observation: Observation,
-    shape: Shape,
-    profile: Profile,
-    ttft_seconds: float,
-    drain_seconds: float,
-) -> Load:
-    """Extra load that works off what waits beyond the normal within `drain_seconds`.
-
-    Requests that wait for less than half the TTFT objective are normal. What prefill releases
-    arrives at decode, so a prefill backlog is decode load as well; what already waits for decode
-    or for its KV cache is decode load only.
-    """
-    normal = (observation.requests_per_second or 0.0) * ttft_seconds / 2
-    waiting = observation.waiting_requests.map(lambda count: count or 0.0)
-    at_prefill = max(waiting.prefill - normal, 0.0)
-    at_decode = max(
-        waiting.decode + (observation.kv_transfer_backlog_requests or 0.0) - normal, 0.0
-    )
-    prefill = shape.load_of(profile, at_prefill / drain_seconds)
-    decode = shape.load_of(profile, (at_prefill + at_decode) / drain_seconds)
-    return Load(
-        prefill_erlangs=prefill.prefill_erlangs,
-        decode_tokens_per_second=decode.decode_tokens_per_second,
-        kv_token_steps_per_second=decode.kv_token_steps_per_second,
-    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from policies import guards
+from policies.backlog import diagnose, drained
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
-from policies.demand import Demand, Load, Shape, backlog, shape_of
+from policies.demand import Demand, Load, Shape, shape_of
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
 from policies.outlook import outlook
@@ -56,19 +57,16 @@ class Engine:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
-        solution = solve(
-            self._demand(observation, memory, shape, now_seconds), self.profile, self.settings
+        waiting = diagnose(observation, self.settings)
+        demand = drained(
+            Demand(load=outlook(memory, shape, self.settings, now_seconds), shape=shape),
+            waiting,
+            self.profile,
+            self.settings.drain_seconds,
         )
-        return self._settle(solution, found, memory, now_seconds)
-
-    def _demand(
-        self, observation: Observation, memory: Memory, shape: Shape, now_seconds: float
-    ) -> Demand:
-        """What to size for: the outlook, and the work that waits already."""
-        slo, drain_seconds = self.settings.slo, self.settings.drain_seconds
-        planned = outlook(memory, shape, self.settings, now_seconds)
-        waiting = backlog(observation, shape, self.profile, slo.ttft_seconds, drain_seconds)
-        return Demand(load=planned.plus(waiting), shape=shape)
+        solution = solve(demand, self.profile, self.settings)
+        notes = tuple(note for note in (waiting.note, solution.shortfall) if note)
+        return self._settle(solution, notes, found, memory, now_seconds)
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float
@@ -92,6 +90,7 @@ class Engine:
     def _settle(
         self,
         solution: Solution,
+        notes: tuple[str, ...],
         found: PerRole[PoolState],
         memory: Memory,
         now_seconds: float,
@@ -122,7 +121,7 @@ class Engine:
             binding=solution.binding,
             hold=_why_nothing_changes(current, target, solution.replicas, limiters),
             limiters=limiters,
-            notes=(solution.shortfall,) if solution.shortfall else (),
+            notes=notes,
         )
         return decision, memory
 

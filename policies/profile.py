@@ -20,6 +20,14 @@ class PrefillLaw(_Law):
     seconds_per_token: PositiveFloat
     seconds_per_squared_token: NonNegativeFloat = 0.0
 
+    def scaled(self, factor: float) -> PrefillLaw:
+        """The law of replicas that take `factor` times as long."""
+        return PrefillLaw(
+            base_seconds=self.base_seconds * factor,
+            seconds_per_token=self.seconds_per_token * factor,
+            seconds_per_squared_token=self.seconds_per_squared_token * factor,
+        )
+
 
 class TransferLaw(_Law):
     """KV hand-off of n tokens: base + exposed*n*bytes_per_token/bandwidth seconds.
@@ -41,6 +49,16 @@ class DecodeLaw(_Law):
     seconds_per_context_token: NonNegativeFloat
     kv_capacity_tokens: PositiveInt
     max_sequences: PositiveInt = 256
+
+    def scaled(self, factor: float) -> DecodeLaw:
+        """The law of replicas that take `factor` times as long, with the same memory."""
+        return self.model_copy(
+            update={
+                "base_seconds": self.base_seconds * factor,
+                "seconds_per_sequence": self.seconds_per_sequence * factor,
+                "seconds_per_context_token": self.seconds_per_context_token * factor,
+            }
+        )
 
 
 class Profile(_Law):

@@ -1,0 +1,108 @@
+"""What to ask of one serving stack, as data: signals, their queries, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Template
+from types import MappingProxyType
+
+# Every signal a preset may give, with its unit. "buckets" are rates per bucket, by label `le`.
+UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "requests_per_second": "requests/s",
+        "input_tokens_mean": "tokens",
+        "input_tokens_buckets": "requests/s by le",
+        "output_tokens_mean": "tokens",
+        "ttft_mean_seconds": "s",
+        "ttft_buckets": "requests/s by le",
+        "itl_mean_seconds": "s",
+        "itl_buckets": "tokens/s by le",
+        "prefill_waiting_requests": "requests",
+        "decode_waiting_requests": "requests",
+        "prefill_running_requests": "requests",
+        "decode_running_requests": "requests",
+        "prefix_hit_fraction": "fraction",
+        "kv_usage_fraction": "fraction",
+        "kv_transfer_backlog_requests": "requests",
+    }
+)
+
+# What a query may refer to. `where` is a list of label matchers with a trailing comma, possibly
+# empty; the others stand between the quotes of one matcher.
+PLACEHOLDERS = frozenset(
+    {"where", "model", "window", "prefill_pods", "decode_pods", "dynamo_namespace"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One quantity, asked for by `queries` in order: the first that answers counts.
+
+    `excludes` says what the number leaves out, `since` the first version of the stack with it.
+    """
+
+    queries: tuple[str, ...]
+    meaning: str
+    excludes: str = ""
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """The signals of one stack. A signal that the stack does not have is left out: unknown."""
+
+    name: str
+    stack: str
+    signals: Mapping[str, Signal]
+    lowercase_model: bool = False
+
+    def __post_init__(self) -> None:
+        for name, signal in self.signals.items():
+            if name not in UNITS:
+                raise ValueError(f"preset {self.name}: no signal is called {name!r}")
+            if not signal.queries:
+                raise ValueError(f"preset {self.name}: signal {name} has no query")
+            for query in signal.queries:
+                _check_placeholders(f"preset {self.name}: signal {name}", query)
+
+
+def _check_placeholders(where: str, query: str) -> None:
+    template = Template(query)
+    if not template.is_valid():
+        raise ValueError(f"{where}: a lone $ in {query!r}; write $$ for a dollar sign")
+    if unknown := set(template.get_identifiers()) - PLACEHOLDERS:
+        known = ", ".join(f"${name}" for name in sorted(PLACEHOLDERS))
+        raise ValueError(f"{where}: unknown ${', $'.join(sorted(unknown))}; there are {known}")
+
+
+def quoted(text: str) -> str:
+    r"""Escape for use between double quotes in PromQL: the regex `a\.b` becomes `a\\.b`."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which series to read: the values of the placeholders. Pods are RE2 regular expressions."""
+
+    labels: Mapping[str, str]
+    model: str
+    window_seconds: float
+    prefill_pods: str
+    decode_pods: str
+    dynamo_namespace: str | None = None
+
+    def fill(self, query: str, *, lowercase_model: bool = False) -> str:
+        """Substitute every placeholder of `query`, escaped for its place."""
+        model = self.model.lower() if lowercase_model else self.model
+        # Dynamo writes its namespace with underscores in labels.
+        served = (self.dynamo_namespace or "").replace("-", "_")
+        return Template(query).substitute(
+            where="".join(f'{name}="{quoted(value)}",' for name, value in self.labels.items()),
+            model=quoted(model),
+            window=f"{round(self.window_seconds * 1000)}ms",
+            prefill_pods=quoted(self.prefill_pods),
+            decode_pods=quoted(self.decode_pods),
+            dynamo_namespace=quoted(re.escape(served) or ".*"),
+        )

@@ -1,0 +1,79 @@
+"""What waits, why it waits, and the extra work of clearing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from policies.config import PolicySettings
+from policies.demand import Demand
+from policies.profile import Profile
+from policies.types import Observation, PerRole
+
+
+class Congestion(StrEnum):
+    """What holds requests up behind prefill."""
+
+    NONE = "none"
+    DECODE_SPACE = "decode_space"
+    KV_LINK = "kv_link"
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Requests that wait beyond the normal, by the role that must work them off."""
+
+    requests: PerRole[float]
+    congestion: Congestion
+
+    @property
+    def note(self) -> str | None:
+        """The diagnosis in words, for the decision; None when nothing is held up."""
+        if self.congestion is Congestion.DECODE_SPACE:
+            return (
+                f"{self.requests.decode:.0f} requests wait for decode space: "
+                "decode is the bottleneck, prefill's queue is its symptom"
+            )
+        if self.congestion is Congestion.KV_LINK:
+            return (
+                f"{self.requests.decode:.0f} KV transfers wait while decode has room: "
+                "the link is the bottleneck"
+            )
+        return None
+
+
+def diagnose(observation: Observation, settings: PolicySettings) -> Backlog:
+    """Tell a queue in front of prefill from one behind it.
+
+    Requests that wait for less than half the TTFT objective are normal. A KV backlog with decode
+    memory full, or with requests queued at decode, needs decode; one with room at decode is the
+    link's. Either way KV that cannot leave pins prefill memory, so prefill's own queue is a
+    symptom then, and more prefill would only lengthen it.
+    """
+    rate = observation.requests_per_second or 0.0
+    normal = rate * settings.slo.ttft_seconds / 2
+    waiting = observation.waiting_requests.map(lambda count: count or 0.0)
+    behind = waiting.decode + (observation.kv_transfer_backlog_requests or 0.0)
+    held_up = max(behind - normal, 0.0)
+    if held_up == 0.0:
+        return Backlog(PerRole(max(waiting.prefill - normal, 0.0), 0.0), Congestion.NONE)
+    full = 1.0 - settings.kv_headroom_fraction
+    usage = observation.kv_usage_fraction
+    starved = waiting.decode > 0 or usage is None or usage >= full
+    congestion = Congestion.DECODE_SPACE if starved else Congestion.KV_LINK
+    return Backlog(PerRole(0.0, held_up), congestion)
+
+
+def drained(demand: Demand, backlog: Backlog, profile: Profile, drain_seconds: float) -> Demand:
+    """Add the work that clears a backlog within `drain_seconds`.
+
+    What prefill releases arrives at decode, so a prefill backlog is decode load as well. What
+    waits for the link is transfer work alone.
+    """
+    shape, per_second = demand.shape, backlog.requests.map(lambda count: count / drain_seconds)
+    if backlog.congestion is Congestion.KV_LINK:
+        return replace(demand, extra_transfers_per_second=per_second.decode)
+    at_prefill = shape.load_of(profile, per_second.prefill)
+    at_decode = shape.load_of(profile, sum(per_second))
+    extra = replace(at_decode, prefill_erlangs=at_prefill.prefill_erlangs)
+    return replace(demand, load=demand.load.plus(extra))

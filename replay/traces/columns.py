@@ -1,0 +1,141 @@
+"""Columns of a comma-separated trace: what a field may hold, and what to say when it does not."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replay.requests import Floats
+from replay.traces.lines import Malformed
+
+_TIMESTAMP_LENGTHS = (len("2023-11-16 18:17:03"), 48)
+
+
+class Kind(Protocol):
+    """What a column holds."""
+
+    @property
+    def dtype(self) -> str:
+        """The numpy type that the text of a whole column is first read into."""
+
+    @property
+    def right(self) -> str:
+        """What the column should hold, for an error message."""
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Turn a column into numbers; ValueError says what is wrong with one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Whole numbers from 0 up."""
+
+    dtype: str = "f8"
+    right: str = "a whole number, 0 or more"
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Check that all are whole and none is negative."""
+        for wrong, why in (
+            (~np.isfinite(column), "is not a number"),
+            (column < 0, "is negative"),
+            (column != np.floor(column), "is not whole"),
+        ):
+            if wrong.any():
+                raise ValueError(f"{column[wrong.argmax()]:g} {why}")
+        return column
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Any finite numbers."""
+
+    dtype: str = "f8"
+    right: str = "a number"
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Check that all are finite."""
+        if not np.isfinite(column).all():
+            raise ValueError("not a finite number")
+        return column
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """ISO 8601 dates and times with any number of fractional digits, without zone or in UTC.
+
+    `values` are seconds since `origin`: counted in whole nanoseconds first, because seconds since
+    1970 in a float64 are good to 0.2 microseconds only.
+    """
+
+    origin: np.datetime64
+    dtype: str = f"U{_TIMESTAMP_LENGTHS[1]}"
+    right: str = "a UTC date and time such as 2024-05-10 00:00:00.009930+00:00"
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Read the times; ValueError when one is malformed."""
+        instants = instants_of(column)
+        return np.asarray((instants - self.origin) / np.timedelta64(1, "ns") / 1e9)
+
+
+def instants_of(column: NDArray[Any]) -> NDArray[np.datetime64]:
+    """Read ISO 8601 text as instants in nanoseconds; ValueError when one is malformed."""
+    plain = np.strings.rstrip(column)
+    for utc in ("Z", "+00:00"):
+        ends = np.strings.endswith(plain, utc)
+        plain = np.where(ends, np.strings.slice(plain, None, -len(utc)), plain)
+    lengths = np.strings.str_len(plain)
+    if lengths.min() < _TIMESTAMP_LENGTHS[0] or lengths.max() > _TIMESTAMP_LENGTHS[1]:
+        raise ValueError("no date and time")
+    if (np.strings.find(plain, "+") >= 0).any() or (np.strings.count(plain, "-") > 2).any():
+        raise ValueError("another time zone than UTC")
+    return plain.astype("datetime64[ns]")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A column that is not needed; it still has to be there."""
+
+    dtype: str = "U1"
+    right: str = "anything"
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Give unknowns: nothing is read."""
+        return np.full(len(column), math.nan)
+
+
+def parse_columns(columns: Mapping[str, Kind], lines: Sequence[str]) -> dict[str, Floats]:
+    """Read lines of comma-separated fields, all at once; Malformed explains a single bad line."""
+    try:
+        table = np.loadtxt(
+            lines,
+            dtype=[(name, kind.dtype) for name, kind in columns.items()],
+            delimiter=",",
+            comments=None,
+            quotechar='"',
+            ndmin=1,
+        )
+        return {name: kind.values(table[name]) for name, kind in columns.items()}
+    except ValueError as error:
+        if len(lines) > 1:
+            raise Malformed(None, "one of these lines is malformed", "none to be") from error
+        raise _blame(columns, lines[0]) from error
+
+
+def _blame(columns: Mapping[str, Kind], line: str) -> Malformed:
+    fields = next(csv.reader([line.strip()]))
+    if len(fields) != len(columns):
+        found = f"{len(fields)} field{'s' * (len(fields) != 1)}"
+        return Malformed(None, found, f"{len(columns)}: {','.join(columns)}")
+    for (name, kind), text in zip(columns.items(), fields, strict=True):
+        try:
+            kind.values(np.array([text]).astype(kind.dtype))
+        except ValueError:
+            why = "is empty" if not text.strip() else f"{text!r}"
+            return Malformed(name, why, kind.right)
+    return Malformed(None, f"unreadable text {line.strip()!r}", ",".join(columns))

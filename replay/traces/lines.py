@@ -1,0 +1,140 @@
+"""One request per line: fast in blocks, and exact about the one line that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replay.requests import Floats, Requests
+from replay.traces.order import sort_within
+from replay.traces.source import Source, open_text
+from replay.traces.trace import CHUNK_ROWS, PassCount, TraceError
+
+REORDER_SECONDS = 60.0
+"""Logs written when requests end are slightly out of order: an arrival up to this much earlier
+than one above it is put in its place; an older one is a bad line."""
+
+
+class Malformed(Exception):  # noqa: N818 - a finding about one line; TraceError is the error
+    """Why a line cannot be read: the field (None: the whole line), what is wrong, what is right."""
+
+    def __init__(self, field: str | None, problem: str, right: str) -> None:
+        super().__init__(problem)
+        self.field, self.problem, self.right = field, problem, right
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Requests, one per line. `blocks` are the ids of each prompt's blocks, where there are any."""
+
+    requests: Requests
+    blocks: tuple[Sequence[int], ...] = ()
+
+    @property
+    def arrival_seconds(self) -> Floats:
+        """When each request arrives."""
+        return self.requests.arrival_seconds
+
+    def take(self, rows: NDArray[np.int64]) -> Parsed:
+        """Select rows."""
+        blocks = tuple(self.blocks[row] for row in rows) if self.blocks else ()
+        return Parsed(self.requests.take(rows), blocks)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Parsed]) -> Parsed:
+        """Join parts that follow each other."""
+        return cls(
+            Requests.concat(part.requests for part in parts),
+            tuple(blocks for part in parts for blocks in part.blocks),
+        )
+
+
+Parse = Callable[[Sequence[str]], Parsed]
+"""Reads all given lines or raises Malformed; for a single line it must say why."""
+
+Numbers = NDArray[np.int64]
+
+
+def read_lines(
+    source: Source, parse: Parse, *, header_lines: int, time_field: str
+) -> Iterator[Parsed]:
+    """Stream a file's requests in order of arrival; times are as in the file.
+
+    Raises TraceError at the first bad line, or counts it where the source's options skip them.
+    """
+    return sort_within(_parsed(source, parse, header_lines, time_field), REORDER_SECONDS)
+
+
+def from_zero(stream: Iterator[Requests]) -> Iterator[Requests]:
+    """Shift time so that the first request arrives at 0."""
+    start: float | None = None
+    for requests in stream:
+        if len(requests):
+            start = float(requests.arrival_seconds[0]) if start is None else start
+            yield replace(requests, arrival_seconds=requests.arrival_seconds - start)
+
+
+def _parsed(source: Source, parse: Parse, header_lines: int, time_field: str) -> Iterator[Parsed]:
+    count = source.ledger.begin()
+    latest, empty = -np.inf, True
+    for numbers, lines in _numbered_blocks(source, header_lines):
+        pieces = list(_salvage(parse, numbers, lines, (source, count)))
+        if not pieces:
+            continue
+        rows = np.concatenate([piece_numbers for piece_numbers, _ in pieces])
+        parsed = Parsed.concat([piece for _, piece in pieces])
+        arrivals = parsed.arrival_seconds
+        newest = np.maximum.accumulate(np.concatenate(([latest], arrivals)))
+        late = arrivals < newest[:-1] - REORDER_SECONDS
+        for row in np.flatnonzero(late):
+            problem = f"arrives {newest[row] - arrivals[row]:g} s before a request above it"
+            right = f"times that go back by at most {REORDER_SECONDS:g} s"
+            _complain(source, count, int(rows[row]), Malformed(time_field, problem, right))
+        latest = float(newest[-1])
+        empty = False
+        yield parsed.take(np.flatnonzero(~late)) if late.any() else parsed
+    if empty:
+        skipped = f"; all {count.bad_lines} lines after the header are bad" * bool(count.bad_lines)
+        raise TraceError(f"{source.path}: holds no requests{skipped}")
+
+
+def _numbered_blocks(source: Source, header_lines: int) -> Iterator[tuple[Numbers, list[str]]]:
+    with open_text(source.path) as file:
+        for _ in islice(file, header_lines):
+            pass
+        above = header_lines
+        while lines := list(islice(file, CHUNK_ROWS)):
+            filled = [i for i, line in enumerate(lines) if not line.isspace()]
+            numbers = np.array(filled, dtype=np.int64) + above + 1
+            above += len(lines)
+            if filled:
+                yield numbers, lines if len(filled) == len(lines) else [lines[i] for i in filled]
+
+
+def _salvage(
+    parse: Parse, numbers: Numbers, lines: Sequence[str], where: tuple[Source, PassCount]
+) -> Iterator[tuple[Numbers, Parsed]]:
+    """Parse a block at once; when it fails, halve it until the bad lines stand alone."""
+    try:
+        parsed = parse(lines)
+    except Malformed as why:
+        if len(lines) == 1:
+            _complain(*where, int(numbers[0]), why)
+            return
+        half = len(lines) // 2
+        yield from _salvage(parse, numbers[:half], lines[:half], where)
+        yield from _salvage(parse, numbers[half:], lines[half:], where)
+    else:
+        yield numbers, parsed
+
+
+def _complain(source: Source, count: PassCount, line: int, why: Malformed) -> None:
+    field = f", field {why.field}" if why.field else ""
+    message = f"{source.path}, line {line}{field}: {why.problem}; expected {why.right}"
+    if not source.options.skip_bad_lines:
+        raise TraceError(message)
+    count.skip(message)

@@ -1,0 +1,43 @@
+"""The formats there are, and the one way to open a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from replay.traces.azure import Azure
+from replay.traces.export import Export
+from replay.traces.source import Format, Options, Source, first_lines
+from replay.traces.trace import Ledger, Trace, TraceError
+
+FORMATS: tuple[Format, ...] = (
+    Azure(),
+    Export(),
+)
+
+
+def open_trace(
+    path: Path | str, *, skip_bad_lines: bool = False, options: Options | None = None
+) -> Trace:
+    """Recognise a file's format from its content and give its trace; nothing is read ahead.
+
+    TraceError when the file is unreadable, empty or of no known format; a bad line raises it
+    during a pass, unless `skip_bad_lines` counts them instead (`Trace.bad_lines`).
+    """
+    path = Path(path)
+    options = options or Options(skip_bad_lines=skip_bad_lines)
+    head = first_lines(path)
+    if not head:
+        raise TraceError(f"{path}: is empty; expected a trace with one request per line")
+    for form in FORMATS:
+        if form.recognises(path, head):
+            source = Source(path=path, head=head, options=options, ledger=Ledger())
+            return Trace(
+                name=path.stem,
+                format=form.name,
+                source=lambda: form.read(source),  # noqa: B023 - returned at once, `form` is final
+                ledgers=(source.ledger,),
+            )
+    known = "\n".join(f"  {form.name}: {form.looks_for}" for form in FORMATS)
+    raise TraceError(
+        f"{path}: no known trace format; it starts with {head[0][:80]!r}. Looked for:\n{known}"
+    )
