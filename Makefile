@@ -4,28 +4,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check bench lock clean
+.PHONY: setup run test check schema lock clean
 
 setup: $(STAMP)
 
 # Reinstalls only when a dependency list changed.
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "P/D Planner needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 setup")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "P/D Planner needs Python 3.11 or newer, this is %d.%d; try: make PYTHON=/path/to/python3.11 setup" % sys.version_info[:2])'
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notebooks,prophet,replay]'
-	touch $@
+	@touch $@
 
+# The live service on a simulated fleet and a sample workload: http://127.0.0.1:8080
 run: setup
-	$(BIN)/planner demo
+	@$(BIN)/planner demo
 
+# ARGS picks tests: make test ARGS='tests/planner -k config'
 test: setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Rewrites the committed copy of the configuration file's schema; a test compares the two.
+schema: setup
+	$(BIN)/planner schema > docs/config.schema.json
 
 # Rewrites constraints.txt from what is installed now, after an intended upgrade.
 lock: setup

@@ -38,8 +38,8 @@ class Correction:
         """Fold in one measured ratio (scalar extended Kalman filter on a random walk).
 
         The innovation is ratio/factor - 1, the logarithm to first order: unlike it, it has no bias
-        for noisy counts. A ratio that the belief makes implausible is rejected, unless several follow each other:
-        then the world has changed and the belief opens up again.
+        for noisy counts. A ratio that the belief makes implausible is rejected, unless several
+        follow each other: then the world has changed and the belief opens up again.
         """
         variance = self.variance + drift_variance
         innovation = ratio / self.factor - 1.0
@@ -63,6 +63,15 @@ def corrected(profile: Profile, calibration: Calibration) -> Profile:
             "prefill": profile.prefill.scaled(prefill),
             "decode": profile.decode.scaled(decode),
         }
+    )
+
+
+def drift_notes(calibration: Calibration) -> tuple[str, ...]:
+    """What an operator should know: roles that are surely 20% or more off their profile."""
+    return tuple(
+        f"{role} replicas take {correction.factor:.2f} times as long as the profile says"
+        for role, correction in calibration.items()
+        if abs(correction.mean) > math.log(1.2) + correction.deviation
     )
 
 

@@ -153,9 +153,13 @@ class Capacity:
         return Wait(probability, served - offered) if served > offered else ENDLESS_WAIT
 
     def ttft_attainment(
-        self, replicas: PerRole[int], wait: Wait, decode: DecodeState, within_seconds: float
+        self,
+        replicas: PerRole[int],
+        wait: Wait,
+        decode: DecodeState,
+        allowed_seconds: Callable[[float], float],
     ) -> float:
-        """Share of prompts whose first token comes within the time given."""
+        """Share of prompts whose first token comes within the time allowed for their length."""
         link = self.link_utilisation(replicas)
         if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
             return 0.0
@@ -163,7 +167,7 @@ class Capacity:
         for (service, weight), tokens in zip(
             self._service, self.demand.shape.prompt_tokens.tokens, strict=True
         ):
-            left = within_seconds - service - decode.itl_mean_seconds
+            left = allowed_seconds(tokens) - service - decode.itl_mean_seconds
             left -= self.transfer_seconds(tokens, link)
             met += weight * (1.0 - wait.tail_after(decode.admission_wait, left))
         return met
@@ -184,13 +188,15 @@ class Capacity:
         wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
         slo = self.settings.slo
         ttft = _smallest(
-            lambda seconds: self.ttft_attainment(replicas, wait, decode, seconds),
+            lambda seconds: self.ttft_attainment(replicas, wait, decode, lambda _: seconds),
             slo.attainment_fraction,
         )
         return Expectation(
             ttft_seconds=ttft,
             itl_seconds=self._itl_percentile(replicas.decode, slo.attainment_fraction),
-            ttft_attainment=self.ttft_attainment(replicas, wait, decode, slo.ttft_seconds),
+            ttft_attainment=self.ttft_attainment(
+                replicas, wait, decode, slo.ttft_objective_seconds
+            ),
             itl_attainment=decode.itl_attainment,
         )
 
@@ -215,7 +221,8 @@ class Capacity:
             for (service, weight), tokens in zip(
                 self._service, self.demand.shape.prompt_tokens.tokens, strict=True
             )
-            if service + self.transfer_seconds(tokens, 0.0) + itl_alone <= slo.ttft_seconds
+            if service + self.transfer_seconds(tokens, 0.0) + itl_alone
+            <= slo.ttft_objective_seconds(tokens)
         )
         return PerRole(ttft, 1.0 if itl_alone <= slo.itl_seconds else 0.0)
 

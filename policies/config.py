@@ -30,12 +30,20 @@ class Slo(Section):
     ttft_seconds: PositiveFloat = Field(
         default=2.0, description="time to first token at the user, seconds"
     )
+    ttft_seconds_per_input_token: NonNegativeFloat = Field(
+        default=0.0,
+        description="added to ttft_seconds for each prompt token; 0 is a flat objective",
+    )
     itl_seconds: PositiveFloat = Field(
         default=0.05, description="inter-token latency, mean over one request, seconds"
     )
     attainment_fraction: float = Field(
-        default=0.99, gt=0.0, lt=1.0, description="share of requests that must meet each"
+        default=0.99, gt=0.0, lt=1.0, description="share of requests that must meet TTFT and ITL"
     )
+
+    def ttft_objective_seconds(self, input_tokens: float) -> float:
+        """Time to first token allowed for a prompt of this length."""
+        return self.ttft_seconds + self.ttft_seconds_per_input_token * input_tokens
 
 
 class RoleSettings(Section):
@@ -96,6 +104,9 @@ class PolicySettings(Section):
     routing: Literal["least_loaded", "round_robin"] = Field(
         default="least_loaded",
         description="how requests reach replicas: one shared queue, or each replica its own",
+    )
+    calibrate: bool = Field(
+        default=True, description="learn from observed ITL and busy replicas how far they are off"
     )
     input_length_cv: NonNegativeFloat = Field(
         default=1.0, description="spread of prompt lengths where the metrics give only the mean"

@@ -91,10 +91,14 @@ class _Lattice:
         """TTFT and ITL attainment to plan with: an objective out of reach is not held against."""
         capacity, slo = self.capacity, self.capacity.settings.slo
         decode = self._decode(pair.decode)
-        within = slo.ttft_seconds
-        if capacity.attainable.prefill == 0.0:  # then waits, not service, are held to it
-            within += capacity.service_seconds_max
-        ttft = capacity.ttft_attainment(pair, self._wait(pair.prefill), decode, within)
+        # Where no prompt can meet the objective, waits rather than service are held to it.
+        relief = 0.0 if capacity.attainable.prefill else capacity.service_seconds_max
+        ttft = capacity.ttft_attainment(
+            pair,
+            self._wait(pair.prefill),
+            decode,
+            lambda tokens: slo.ttft_objective_seconds(tokens) + relief,
+        )
         stable = decode.itl_mean_seconds < math.inf
         itl = decode.itl_attainment if capacity.attainable.decode else float(stable)
         return PerRole(ttft, itl)
@@ -207,8 +211,8 @@ class _Lattice:
             )
         if ceiling.prefill < slo.attainment_fraction:
             missing.append(
-                f"{1 - ceiling.prefill:.1%} of prompts take longer than TTFT "
-                f"{slo.ttft_seconds:g} s on an idle fleet"
+                f"{1 - ceiling.prefill:.1%} of prompts take longer than the TTFT objective "
+                "on an idle fleet"
             )
         if not feasible:
             ttft, itl = self.attainments(pair)

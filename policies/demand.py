@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies.lengths import Lengths
 from policies.profile import PrefillLaw, Profile
@@ -37,6 +37,10 @@ class Load:
     prefill_erlangs: float
     decode_tokens_per_second: float
     kv_token_steps_per_second: float
+
+    def slowed(self, prefill_factor: float) -> Load:
+        """The same requests on prefill replicas that take `prefill_factor` times as long."""
+        return replace(self, prefill_erlangs=self.prefill_erlangs * prefill_factor)
 
     def plus(self, other: Load) -> Load:
         """Both loads together."""

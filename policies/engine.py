@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from policies import guards
 from policies.backlog import diagnose, drained
+from policies.calibration import corrected, drift_notes, learn
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, shape_of
@@ -57,16 +60,27 @@ class Engine:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
+        memory = self._learn(observation, found, memory, shape)
+        profile = corrected(self.profile, memory.calibration)
         waiting = diagnose(observation, self.settings)
-        demand = drained(
-            Demand(load=outlook(memory, shape, self.settings, now_seconds), shape=shape),
-            waiting,
-            self.profile,
-            self.settings.drain_seconds,
-        )
-        solution = solve(demand, self.profile, self.settings)
-        notes = tuple(note for note in (waiting.note, solution.shortfall) if note)
+        load = outlook(memory, shape, self.settings, now_seconds)
+        demand = Demand(load=load.slowed(memory.calibration.prefill.factor), shape=shape)
+        demand = drained(demand, waiting, profile, self.settings.drain_seconds)
+        solution = solve(demand, profile, self.settings)
+        notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         return self._settle(solution, notes, found, memory, now_seconds)
+
+    def _learn(
+        self, observation: Observation, found: PerRole[PoolState], memory: Memory, shape: Shape
+    ) -> Memory:
+        if not self.settings.calibrate:
+            return memory
+        return replace(
+            memory,
+            calibration=learn(
+                memory.calibration, observation, found, shape, self.profile, memory.step_seconds
+            ),
+        )
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float
@@ -90,7 +104,7 @@ class Engine:
     def _settle(
         self,
         solution: Solution,
-        notes: tuple[str, ...],
+        notes: tuple[str | None, ...],
         found: PerRole[PoolState],
         memory: Memory,
         now_seconds: float,
@@ -121,7 +135,7 @@ class Engine:
             binding=solution.binding,
             hold=_why_nothing_changes(current, target, solution.replicas, limiters),
             limiters=limiters,
-            notes=notes,
+            notes=tuple(note for note in notes if note),
         )
         return decision, memory
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from policies.calibration import UNCALIBRATED, Calibration
 from policies.demand import Load, Shape
 from policies.types import PerRole
 
@@ -25,7 +26,9 @@ class Sized:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Past loads, past raw sizes and the last known shape of requests.
+    """Past loads and raw sizes, the last known shape of requests, and what replicas taught.
+
+    Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
     """
@@ -35,6 +38,12 @@ class Memory:
     loads: tuple[Load, ...] = ()
     sizes: tuple[Sized, ...] = ()
     shape: Shape | None = None
+    calibration: Calibration = UNCALIBRATED
+
+    @property
+    def step_seconds(self) -> float:
+        """Time between the two newest loads; 0 with fewer than two."""
+        return self.seconds[-1] - self.seconds[-2] if len(self.seconds) > 1 else 0.0
 
     def with_load(self, now_seconds: float, load: Load, shape: Shape, limit: int) -> Memory:
         """Append the load seen now, keeping the newest `limit`."""

@@ -128,6 +128,7 @@ class HoldReason(StrEnum):
     SCALED_TO_ZERO = "scaled_to_zero"
     BUDGET = "budget"
     BOUNDS = "bounds"
+    DECISION_FAILED = "decision_failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def joint(capacity: Capacity, pair: PerRole[int]) -> float:
         pair,
         capacity.prefill_wait(pair.prefill),
         decode,
-        capacity.settings.slo.ttft_seconds,
+        capacity.settings.slo.ttft_objective_seconds,
     )
     return ttft * decode.itl_attainment
 
@@ -142,6 +142,17 @@ def test_an_infeasible_slo_is_reported_and_never_an_unbounded_ask(slo, words):
     assert words in solution.shortfall
     assert Binding.INFEASIBLE_SLO in solution.binding
     assert solution.gpus <= 3 * possible.gpus
+
+
+def test_an_objective_that_grows_with_the_prompt_spares_replicas():
+    flat = Slo(ttft_seconds=1.0)
+    growing = Slo(ttft_seconds=1.0, ttft_seconds_per_input_token=0.001)
+    sizes = [
+        solve(demand(30, prompt=5000), PROFILE, PolicySettings(slo=s)) for s in (flat, growing)
+    ]
+    assert sizes[1].replicas.prefill < sizes[0].replicas.prefill
+    assert sizes[1].feasible
+    assert not sizes[0].feasible
 
 
 def test_a_narrow_link_is_paid_for_with_replicas_on_the_narrow_side():

@@ -1,0 +1,71 @@
+"""`planner recommend`: the pair of pools for a steady load, without a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from planner.commands.arguments import positive, positive_int
+from planner.config import DEFAULT_PROFILE, load_profile
+from policies.config import PolicySettings, Slo
+from policies.coupling import Solution
+from policies.lengths import Lengths
+from policies.recommend import recommend
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The load, the objective and the budget."""
+    slo = Slo()
+    add = parser.add_argument
+    add("--requests-per-second", type=positive, required=True, help="offered load")
+    add("--input-tokens", type=positive, required=True, help="mean prompt length")
+    add("--output-tokens", type=positive, required=True, help="mean generated length")
+    add(
+        "--input-cv",
+        type=positive,
+        default=PolicySettings().input_length_cv,
+        help="spread of prompt lengths, standard deviation over mean (default %(default)s)",
+    )
+    add("--ttft", type=positive, default=slo.ttft_seconds, help="seconds (default %(default)s)")
+    add("--itl", type=positive, default=slo.itl_seconds, help="seconds (default %(default)s)")
+    add("--gpu-budget", type=positive_int, help="most GPUs for both pools together")
+    add(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        help="built-in name, or a path (default %(default)s)",
+    )
+    add("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Solve and print; exit code 1 when no pair meets the objective."""
+    profile = load_profile(args.profile)
+    settings = PolicySettings(
+        slo=Slo(ttft_seconds=args.ttft, itl_seconds=args.itl), gpu_budget=args.gpu_budget
+    )
+    solution = recommend(
+        profile,
+        settings,
+        requests_per_second=args.requests_per_second,
+        input_tokens=Lengths.lognormal(args.input_tokens, args.input_cv),
+        output_tokens_mean=args.output_tokens,
+    )
+    if args.json:
+        print(json.dumps({"profile": profile.name, **asdict(solution)}))
+    else:
+        print(_sentence(solution, profile.name))
+    return 0 if solution.feasible else 1
+
+
+def _sentence(solution: Solution, profile: str) -> str:
+    pair, expected = solution.replicas, solution.expected
+    ttft, itl = f"{expected.ttft_seconds:.3g} s", f"{expected.itl_seconds * 1000:.3g} ms"
+    lines = [
+        f"prefill {pair.prefill}, decode {pair.decode}: {solution.gpus} GPUs under {profile}",
+        f"expected TTFT {ttft}, ITL {itl}, joint attainment {expected.joint_attainment:.1%}",
+        f"kept from being smaller by: {', '.join(solution.binding)}",
+    ]
+    if solution.shortfall:
+        lines.append(f"short of the objective: {solution.shortfall}")
+    return "\n".join(lines)

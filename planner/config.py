@@ -1,0 +1,79 @@
+"""The configuration file of `planner run`: one YAML file, every key with its unit and meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from planner import document
+from planner.errors import UserError
+from policies import profile as profiles
+from policies.config import PolicySettings, Section
+from policies.profile import Profile
+
+DEFAULT_PROFILE = "llama-3-8b-h100-fp8-tp1"
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ApiSettings(Section):
+    """Where the page, the REST endpoints and the probes are served."""
+
+    host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104 - a pod
+    port: Port = Field(default=8080, description="TCP port; 0 takes any free one")
+
+
+class LogSettings(Section):
+    """What is logged, to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severity shown; every tick is one line of level info"
+    )
+    format: Literal["json", "text"] = Field(
+        default="json", description="json: one object per line; text: for reading"
+    )
+
+
+class Config(Section):
+    """Everything `planner run` needs to know."""
+
+    mode: Literal["advise", "act"] = Field(
+        default="advise", description="advise: decide and explain; act: also set replica counts"
+    )
+    tick_seconds: PositiveFloat = Field(default=10.0, description="time between decisions, seconds")
+    deadline_seconds: PositiveFloat = Field(
+        default=8.0,
+        description="longest wait for the metrics, or the cluster, in one tick, seconds; above "
+        "metrics.deadline_seconds, which is one query's",
+    )
+    profile: str = Field(
+        default=DEFAULT_PROFILE,
+        description="what a replica sustains: a built-in profile's name, or the path of a profile "
+        "in JSON or YAML, seen from the configuration file",
+    )
+    memory_file: Path | None = Field(
+        default=None,
+        description="where the memory of past demand survives a restart; unset: it does not",
+    )
+    policy: PolicySettings = PolicySettings()
+    api: ApiSettings = ApiSettings()
+    log: LogSettings = LogSettings()
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; UserError names the line, the key and the remedy."""
+    return document.read(path, Config)
+
+
+def load_profile(name_or_path: str, beside: Path | None = None) -> Profile:
+    """Load a built-in profile by name, or a file; a relative path is seen from `beside`."""
+    if name_or_path in profiles.builtin_names():
+        return profiles.builtin(name_or_path)
+    path = (beside or Path()) / name_or_path
+    if not path.is_file():
+        raise UserError(
+            f"profile {name_or_path}: neither a file nor a built-in profile; "
+            f"built in are: {', '.join(profiles.builtin_names())}"
+        )
+    return document.read(path, Profile)

@@ -1,0 +1,147 @@
+"""The loop: one tick after another, through any outage of the ports."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import structlog
+
+from planner.journal import Journal, Record
+from planner.ports import Clock, MetricsSource, Workload, WriteFailure
+from planner.store import MemoryStore
+from policies.memory import Memory
+from policies.types import (
+    Decision,
+    Hold,
+    HoldReason,
+    Observation,
+    PerRole,
+    Pools,
+    PoolState,
+    Role,
+    Unavailable,
+)
+
+T = TypeVar("T")
+Listener = Callable[[Record], None]
+
+log = structlog.get_logger(__name__)
+
+
+class Decider(Protocol):
+    """The pure decision; `policies.engine.Engine` is the one in use."""
+
+    def decide(
+        self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
+    ) -> tuple[Decision, Memory]:
+        """Decide what should run now; return it with the memory for the next tick."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """How often to decide, how long a port may take in real seconds, and whether to act."""
+
+    tick_seconds: float = 10.0
+    deadline_seconds: float = 8.0
+    act: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Loop:
+    """Everything a tick needs, and the memory that it hands to the next one."""
+
+    metrics: MetricsSource
+    workload: Workload
+    clock: Clock
+    engine: Decider
+    settings: LoopSettings = LoopSettings()
+    memory: Memory = field(default_factory=Memory)
+    store: MemoryStore | None = None
+    listeners: tuple[Listener, ...] = ()
+    journal: Journal = field(default_factory=Journal)
+
+    async def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Tick at every multiple of `tick_seconds` until `until` says so after a tick.
+
+        A tick that overruns costs the boundaries it has missed; they are not made up for.
+        """
+        while not until():
+            step = self.settings.tick_seconds
+            boundary = (math.floor(self.clock.now_seconds() / step) + 1) * step
+            await self.clock.sleep_until(boundary)
+            await self.tick(self.clock.now_seconds())
+
+    async def tick(self, now_seconds: float) -> Record:
+        """See, decide, act if told to, and record it all."""
+        observation, pools = await asyncio.gather(
+            self._observe(now_seconds), self._read(now_seconds)
+        )
+        decision = self._decide(observation, pools, now_seconds)
+        target = decision.target if self.settings.act and decision.changes else None
+        record = Record(
+            observation=observation,
+            pools=pools,
+            decision=decision,
+            applied=target is not None,
+            failures=await self._scale(target) if target else (),
+        )
+        self.journal.append(record)
+        for listener in self.listeners:
+            listener(record)
+        if self.store is not None:
+            await self.store.save(self.memory)
+        return record
+
+    async def _observe(self, now_seconds: float) -> Observation:
+        seen = await self._ask("metrics", self.metrics.observe(now_seconds))
+        if isinstance(seen, Observation):
+            return seen
+        return Observation(observed_at_seconds=now_seconds, window_seconds=0.0, problems=(seen,))
+
+    async def _read(self, now_seconds: float) -> Pools:
+        found = await self._ask("workload", self.workload.read(now_seconds))
+        return found if isinstance(found, PerRole) else PerRole.of(lambda _: Unavailable(found))
+
+    async def _scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
+        failures = await self._ask("scale", self.workload.scale(target))
+        if isinstance(failures, tuple):
+            return failures
+        return tuple(WriteFailure(role, failures) for role in Role)
+
+    async def _ask(self, port: str, answer: Awaitable[T]) -> T | str:
+        """Await a port's answer, or say why there is none: here a failure becomes a value."""
+        try:
+            async with asyncio.timeout(self.settings.deadline_seconds) as deadline:
+                return await answer
+        except Exception as error:
+            if deadline.expired():
+                why = f"{port}: no answer within {self.settings.deadline_seconds:g} s"
+                log.warning("port too slow", port=port, why=why)
+            else:  # expected outages are values, so this one is worth its traceback
+                why = f"{port}: {type(error).__name__}: {error}"
+                log.exception("port failed", port=port)
+            return why
+
+    def _decide(self, observation: Observation, pools: Pools, now_seconds: float) -> Decision:
+        try:
+            decision, self.memory = self.engine.decide(observation, pools, self.memory, now_seconds)
+        except Exception as error:
+            log.exception("the decision failed; holding", now_seconds=now_seconds)
+            current = _current(pools)
+            bug = f"a bug, {type(error).__name__}: {error}; the log has its traceback"
+            hold = Hold(HoldReason.DECISION_FAILED, bug)
+            return Decision(
+                decided_at_seconds=now_seconds, current=current, target=current, hold=hold
+            )
+        return decision
+
+
+def _current(pools: Pools) -> PerRole[int] | None:
+    prefill, decode = pools
+    if isinstance(prefill, PoolState) and isinstance(decode, PoolState):
+        return PerRole(prefill.desired_replicas, decode.desired_replicas)
+    return None

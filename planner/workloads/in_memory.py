@@ -1,0 +1,25 @@
+"""Two pools that are only numbers: replicas are ready as soon as they are asked for."""
+
+from __future__ import annotations
+
+from planner.ports import WriteFailure
+from policies.types import PerRole, Pools, PoolState
+
+
+class InMemoryWorkload:
+    """Obeys at once; for a dry run, and for tests of whatever scales."""
+
+    def __init__(self, replicas: PerRole[int]) -> None:
+        self.replicas = replicas
+
+    async def read(self, now_seconds: float) -> Pools:  # noqa: ARG002 - obedience takes no time
+        """Both pools, always known and ready."""
+        return self.replicas.map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
+
+    async def scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
+        """Become `target`."""
+        self.replicas = target
+        return ()
+
+    async def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,139 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from planner.__main__ import COMMANDS, main
+
+HEAVY = ("numpy", "pandas", "scipy", "pydantic", "aiohttp", "kubernetes", "statsmodels", "plotly")
+
+
+def planner(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "planner", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_help_names_every_command_and_imports_none_of_them() -> None:
+    probe = f"""
+import sys
+from planner.__main__ import main
+try:
+    main(["--help"])
+except SystemExit as end:
+    assert end.code == 0
+loaded = [name for name in {HEAVY!r} if name in sys.modules]
+loaded += [name for name in sys.modules if name.startswith("planner.commands.")]
+assert not loaded, loaded
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for name, (_, summary) in COMMANDS.items():
+        assert f"{name} " in done.stdout
+        assert summary in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: planner {command}")
+
+
+def test_no_command_is_a_request_for_help() -> None:
+    done = planner()
+    assert done.returncode == 0
+    assert "commands:" in done.stdout
+
+
+def test_the_version_is_the_distribution_s() -> None:
+    from importlib.metadata import version
+
+    assert planner("--version").stdout == f"planner {version('pd-planner')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["fly"], "invalid choice: 'fly'", id="unknown-command"),
+        pytest.param(["schema", "--loud"], "--loud", id="unknown-option"),
+        pytest.param(["recommend", "--input-tokens", "many"], "'many' is not", id="not-a-number"),
+        pytest.param(["recommend"], "--requests-per-second", id="missing-option"),
+        pytest.param(["run", "-c", "no/such.yaml"], "cannot read no/such.yaml", id="no-such-file"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("planner: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+LOAD = ["--requests-per-second", "60", "--input-tokens", "2000", "--output-tokens", "300"]
+
+
+def test_recommend_prints_the_pair_and_what_binds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", *LOAD]) == 0
+    out = capsys.readouterr().out
+    assert "prefill " in out
+    assert "decode " in out
+    assert "expected TTFT" in out
+
+
+def test_recommend_as_json_agrees_with_the_sizing(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recommend", *LOAD, "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["feasible"]
+    assert sum(answer["replicas"].values()) == answer["gpus"]  # one GPU per replica here
+    assert answer["expected"]["ttft_seconds"] <= 2.0
+
+
+def test_recommend_beyond_the_budget_says_so_and_exits_1(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["recommend", *LOAD, "--gpu-budget", "2"]) == 1
+    assert "short of the objective" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_early_ends_the_command_quietly() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "planner", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 130
+    assert error == b""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupt_is_not_a_traceback() -> None:
+    probe = f"""
+import os, signal, sys
+import planner.__main__ as shell
+sys.modules["planner.commands.schema"] = type(sys)("stuck")
+stuck = sys.modules["planner.commands.schema"]
+stuck.add_arguments = lambda parser: None
+stuck.run = lambda args: os.kill(os.getpid(), {int(signal.SIGINT)})
+sys.exit(shell.main(["schema"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == b""

@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from planner.config import Config, load, load_profile
+from planner.errors import UserError
+from policies.profile import builtin, builtin_names
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(folder: Path, text: str, name: str = "planner.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_an_empty_file_advises_with_the_defaults(tmp_path: Path) -> None:
+    config = load(write(tmp_path, "# nothing yet\n"))
+    assert config == Config()
+    assert config.mode == "advise"
+
+
+def test_what_is_given_is_read(tmp_path: Path) -> None:
+    text = """
+mode: act
+tick_seconds: 15
+policy:
+  slo: {ttft_seconds: 1.5, itl_seconds: 3e-2}
+  prefill:
+    max_replicas: 8
+  gpu_budget: 24
+"""
+    config = load(write(tmp_path, text))
+    assert (config.mode, config.tick_seconds) == ("act", 15.0)
+    assert config.policy.slo.itl_seconds == 0.03
+    assert config.policy.prefill.max_replicas == 8
+    assert config.policy.gpu_budget == 24
+
+
+MISTAKES = [
+    pytest.param(
+        "tick_second: 10\n",
+        "line 1: unknown key tick_second; did you mean tick_seconds?",
+        id="typo",
+    ),
+    pytest.param(
+        "policy:\n  ttft_seconds: 2\n",
+        "line 2: unknown key policy.ttft_seconds; did you mean policy.slo.ttft_seconds?",
+        id="key-in-the-wrong-section",
+    ),
+    pytest.param(
+        "api:\n  colour: red\n",
+        "line 2: unknown key api.colour; known here: host, port",
+        id="key-like-no-other",
+    ),
+    pytest.param(
+        "mode: act\npolicy:\n  slo:\n    ttft_seconds: 2s\n",
+        'line 4: policy.slo.ttft_seconds is "2s"; it must be seconds as a number, e.g. 2.0',
+        id="a-unit-in-the-value",
+    ),
+    pytest.param(
+        "tick_seconds: '10'\n",
+        'line 1: tick_seconds is "10"; it must be seconds as a number, e.g. 2.0',
+        id="a-number-as-text",
+    ),
+    pytest.param(
+        "tick_seconds: yes\n",
+        "line 1: tick_seconds is true; it must be seconds as a number, e.g. 2.0",
+        id="a-truth-value-for-a-number",
+    ),
+    pytest.param(
+        "policy:\n  decode: {max_replicas: 2.5}\n",
+        "line 2: policy.decode.max_replicas is 2.5; it must be a whole number of replicas",
+        id="half-a-replica",
+    ),
+    pytest.param(
+        "tick_seconds: 0\n", "line 1: tick_seconds is 0; it must be greater than 0", id="zero"
+    ),
+    pytest.param(
+        "mode: acting\n", "mode is \"acting\"; it must be 'advise' or 'act'", id="not-a-choice"
+    ),
+    pytest.param(
+        "policy:\n  prefill: {min_replicas: 5, max_replicas: 2}\n",
+        "line 2: policy.prefill: min_replicas 5 is above max_replicas 2",
+        id="bounds-crossed",
+    ),
+    pytest.param(
+        "policy: fast\n",
+        'line 1: policy is "fast"; it must be a section with keys of its own',
+        id="text-for-a-section",
+    ),
+    pytest.param(
+        "- mode\n", 'line 1: the file is ["mode"]; it must be a section', id="a-list-for-a-file"
+    ),
+    pytest.param(
+        "mode: act\nmode: advise\n",
+        "line 2: mode is already given in line 1; keep one of them",
+        id="the-same-key-twice",
+    ),
+    pytest.param("a: [1, 2\nb: 3\n", "line 2: not valid YAML: ", id="broken-yaml"),
+    pytest.param("mode: 'act\n", "not valid YAML: ", id="a-quote-not-closed"),
+    pytest.param("? [mode]\n: act\n", "not valid YAML: ", id="a-list-for-a-key"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), MISTAKES)
+def test_a_mistake_is_told_with_line_and_remedy(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, "mod: act\ntick_seconds: soon\n"))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        pytest.param("absent", None, "No such file", id="absent"),
+        pytest.param("folder", "", "Is a directory", id="a-folder"),
+        pytest.param("bytes", b"\xff\xfe\xff", "cannot read", id="not-text"),
+    ],
+)
+def test_an_unreadable_file_is_named(
+    tmp_path: Path, name: str, content: bytes | str | None, said: str
+) -> None:
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "":
+        path.mkdir()
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_a_profile_is_found_by_its_name(name: str) -> None:
+    assert load_profile(name) == builtin(name)
+
+
+def test_a_profile_path_is_seen_from_the_configuration_file(tmp_path: Path) -> None:
+    mine = builtin(builtin_names()[0])
+    write(tmp_path, mine.model_dump_json(indent=2).replace("  ", "\t"), "mine.json")
+    assert load_profile("mine.json", beside=tmp_path) == mine
+
+
+def test_an_unknown_profile_names_the_ones_there_are() -> None:
+    with pytest.raises(UserError, match=builtin_names()[0]):
+        load_profile("llama-9")
+
+
+def test_a_mistake_in_a_profile_names_its_line(tmp_path: Path) -> None:
+    text = builtin(builtin_names()[0]).model_dump_json(indent=2)
+    path = write(tmp_path, text.replace('"base_seconds"', '"base_second"', 1), "mine.json")
+    with pytest.raises(UserError) as caught:
+        load_profile(str(path))
+    assert "unknown key prefill.base_second; did you mean base_seconds?" in str(caught.value)
+    assert "prefill.base_seconds is missing" in str(caught.value)
+    assert f"{path}, line " in str(caught.value)
+
+
+def test_the_committed_schema_is_the_current_one() -> None:
+    committed = json.loads((ROOT / "docs" / "config.schema.json").read_text())
+    assert committed == Config.model_json_schema(), "run: planner schema > docs/config.schema.json"

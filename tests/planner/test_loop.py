@@ -1,0 +1,180 @@
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from planner.clock import AcceleratedClock
+from planner.loop import Loop, LoopSettings
+from planner.metrics.scripted import ScriptedMetrics
+from planner.ports import WriteFailure
+from planner.workloads.in_memory import InMemoryWorkload
+from policies.memory import Memory
+from policies.types import (
+    Decision,
+    Hold,
+    HoldReason,
+    Observation,
+    PerRole,
+    Pools,
+    Role,
+    Unavailable,
+)
+
+SEEN = Observation(observed_at_seconds=0.0, window_seconds=60.0, requests_per_second=2.0)
+ONE_EACH = PerRole(1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+class Wants:
+    """Decides for a fixed pair whatever it sees, or fails when told to."""
+
+    def __init__(self, *targets: PerRole[int] | Exception) -> None:
+        self.targets = list(targets)
+        self.seen: list[tuple[Observation, Pools]] = []
+
+    def decide(
+        self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
+    ) -> tuple[Decision, Memory]:
+        self.seen.append((observation, pools))
+        target = self.targets.pop(0) if len(self.targets) > 1 else self.targets[0]
+        if isinstance(target, Exception):
+            raise target
+        unknown = Hold(HoldReason.POOL_UNKNOWN, "?")
+        known = not any(isinstance(pool, Unavailable) for pool in pools)
+        hold = None if known else unknown
+        return Decision(
+            decided_at_seconds=now_seconds, current=None, target=target, hold=hold
+        ), memory
+
+
+class Stuck(InMemoryWorkload):
+    """Never answers."""
+
+    async def read(self, now_seconds: float) -> Pools:
+        return await asyncio.Future()
+
+    async def scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
+        return await asyncio.Future()
+
+
+class Unwritable(InMemoryWorkload):
+    """Can be read; a write raises what no port should raise."""
+
+    async def scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
+        raise OSError(f"no route for {target}")
+
+
+def make_loop(
+    engine: Wants,
+    *,
+    metrics: ScriptedMetrics | None = None,
+    workload: InMemoryWorkload | None = None,
+    act: bool = True,
+    deadline_seconds: float = 5.0,
+) -> Loop:
+    return Loop(
+        metrics=metrics or ScriptedMetrics([SEEN]),
+        workload=workload or InMemoryWorkload(ONE_EACH),
+        clock=AcceleratedClock(),
+        engine=engine,
+        settings=LoopSettings(act=act, deadline_seconds=deadline_seconds),
+    )
+
+
+async def test_it_ticks_on_every_boundary() -> None:
+    loop = make_loop(Wants(ONE_EACH))
+    loop.clock = AcceleratedClock(start_seconds=13.0)
+    await loop.run(until=lambda: len(loop.journal) == 3)
+    assert [r.decision.decided_at_seconds for r in loop.journal] == [20.0, 30.0, 40.0]
+
+
+async def test_a_tick_that_overruns_skips_the_boundaries_it_missed() -> None:
+    loop = make_loop(Wants(ONE_EACH))
+
+    class Slow(ScriptedMetrics):
+        async def observe(self, now_seconds: float) -> Observation:
+            await loop.clock.sleep_until(now_seconds + 25.0)
+            return SEEN
+
+    loop.metrics = Slow([SEEN])
+    await loop.run(until=lambda: len(loop.journal) == 2)
+    assert [r.decision.decided_at_seconds for r in loop.journal] == [10.0, 40.0]
+
+
+@pytest.mark.parametrize(
+    ("act", "replicas"),
+    [pytest.param(True, PerRole(3, 4), id="act"), pytest.param(False, ONE_EACH, id="advise")],
+)
+async def test_only_act_mode_scales(act: bool, replicas: PerRole[int]) -> None:
+    workload = InMemoryWorkload(ONE_EACH)
+    record = await make_loop(Wants(PerRole(3, 4)), workload=workload, act=act).tick(10.0)
+    assert workload.replicas == replicas
+    assert record.applied == act
+    assert record.decision.target == PerRole(3, 4)
+
+
+async def test_metrics_that_raise_become_unknown_and_the_loop_goes_on() -> None:
+    engine = Wants(ONE_EACH)
+    loop = make_loop(engine, metrics=ScriptedMetrics([ConnectionError("refused"), SEEN]))
+    with capture_logs() as logs:
+        await loop.tick(10.0)
+        await loop.tick(20.0)
+    first, second = (observation for observation, _ in engine.seen)
+    assert first.requests_per_second is None
+    assert first.problems == ("metrics: ConnectionError: refused",)
+    assert second == SEEN
+    assert [entry["event"] for entry in logs] == ["port failed"]
+
+
+async def test_a_workload_without_an_answer_becomes_unavailable() -> None:
+    loop = make_loop(Wants(PerRole(9, 9)), workload=Stuck(ONE_EACH), deadline_seconds=0.01)
+    record = await loop.tick(10.0)
+    assert record.pools == PerRole.of(lambda _: Unavailable("workload: no answer within 0.01 s"))
+    assert not record.applied
+
+
+async def test_a_write_that_raises_is_a_failure_of_both_roles() -> None:
+    record = await make_loop(Wants(PerRole(2, 2)), workload=Unwritable(ONE_EACH)).tick(10.0)
+    assert [failure.role for failure in record.failures] == [Role.PREFILL, Role.DECODE]
+    assert "no route" in record.failures[0].why
+
+
+async def test_a_bug_in_the_decision_holds_and_is_logged() -> None:
+    workload = InMemoryWorkload(ONE_EACH)
+    loop = make_loop(Wants(ZeroDivisionError("division by zero"), PerRole(2, 2)), workload=workload)
+    with capture_logs() as logs:
+        record = await loop.tick(10.0)
+    assert record.decision.hold is not None
+    assert record.decision.hold.reason is HoldReason.DECISION_FAILED
+    assert record.decision.target == ONE_EACH
+    assert "ZeroDivisionError: division by zero" in record.decision.hold.detail
+    assert any(entry.get("exc_info") for entry in logs)
+
+    await loop.tick(20.0)
+    assert workload.replicas == PerRole(2, 2)
+
+
+async def test_listeners_hear_every_record() -> None:
+    loop = make_loop(Wants(ONE_EACH))
+    heard: list[float] = []
+    loop.listeners = (lambda record: heard.append(record.decision.decided_at_seconds),)
+    await loop.tick(10.0)
+    await loop.tick(20.0)
+    assert heard == [10.0, 20.0]
+
+
+async def test_cancelling_the_loop_cancels_the_port_it_waits_for() -> None:
+    loop = make_loop(Wants(ONE_EACH), workload=Stuck(ONE_EACH), deadline_seconds=60.0)
+    task = asyncio.create_task(loop.run())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5.0)
