@@ -1,0 +1,1 @@
+"""How others scale, each in one small file over the same interface, so that comparing is fair."""

@@ -1,0 +1,49 @@
+"""What a policy is played against: one workload on one kind of fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from policies.config import PolicySettings
+from policies.profile import Profile
+from policies.types import PerRole
+from replay.fleet import Fleet
+from replay.physics import Physics
+from replay.plant import Plant
+from replay.scoring import Score
+from replay.simulator import Policy, Static, Step, run
+from replay.traces import Trace
+
+TICK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A trace, and the fleet as it is (`physics`) and as policies believe it to be (`profile`).
+
+    `truth` is what a profile of this fleet would say; only the clairvoyant bound may look at it.
+    Every policy starts with the same `initial` pair, ready at once. `compiled` is the plant's.
+    """
+
+    trace: Trace
+    physics: Physics
+    truth: Profile
+    profile: Profile
+    settings: PolicySettings
+    initial: PerRole[int]
+    seed: int = 0
+    compiled: bool | None = None
+
+    def play(
+        self,
+        policy: Policy,
+        *,
+        tick_seconds: float = TICK_SECONDS,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> Score:
+        """Run a policy from the first request to the last token; a fixed fleet starts as such."""
+        initial = policy.replicas if isinstance(policy, Static) else self.initial
+        plant = Plant(self.physics, initial, seed=self.seed, compiled=self.compiled)
+        fleet = Fleet(plant, self.trace.chunks(), self.settings.slo)
+        return run(fleet, policy, tick_seconds=tick_seconds, on_step=on_step)
