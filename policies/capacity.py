@@ -102,7 +102,7 @@ class Capacity:
             replicas // queues,
             self.prefill_erlangs / queues,
             self._batched_service_seconds,
-            self.settings.arrival_cv2 / queues,  # every n-th arrival: its gaps are n-fold sums
+            self.demand.arrival_dispersion / queues,  # of every n-th arrival alone
             self._service_cv2,
         )
         return replace(wait, least_seconds=self._full_iteration_seconds)
