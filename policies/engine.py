@@ -10,6 +10,7 @@ from policies.calibration import corrected, drift_notes, learn
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, shape_of
+from policies.evidence import Witness
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
 from policies.outlook import outlook
@@ -60,8 +61,15 @@ class Engine:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
-        memory = self._learn(observation, found, memory, shape)
         memory = memory.with_dispersion(observation.arrival_dispersion)
+        memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
+        solution, notes = self._solve(observation, memory, shape, now_seconds)
+        return self._settle(solution, notes, found, memory, now_seconds)
+
+    def _solve(
+        self, observation: Observation, memory: Memory, shape: Shape, now_seconds: float
+    ) -> tuple[Solution, tuple[str, ...]]:
+        """Size for the outlook and the work that waits; return the notes for the operator too."""
         profile = corrected(self.profile, memory.calibration)
         waiting = diagnose(observation, self.settings)
         load = outlook(memory, shape, self.settings, now_seconds)
@@ -73,19 +81,27 @@ class Engine:
         demand = drained(demand, waiting, profile, self.settings.drain_seconds)
         solution = solve(demand, profile, self.settings)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return self._settle(solution, notes, found, memory, now_seconds)
+        return solution, tuple(note for note in notes if note)
 
     def _learn(
-        self, observation: Observation, found: PerRole[PoolState], memory: Memory, shape: Shape
+        self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand
     ) -> Memory:
+        """Compare what is observed with what the profile predicts for it."""
+        waited, waiting = memory.prefill_waiting, observation.waiting_requests.prefill
         if not self.settings.calibrate:
             return memory
-        return replace(
-            memory,
-            calibration=learn(
-                memory.calibration, observation, found, shape, self.profile, memory.step_seconds
-            ),
+        witness = Witness(
+            observation=observation,
+            pools=found,
+            demand=replace(now, arrival_dispersion=memory.arrival_dispersion or 1.0),
+            profile=self.profile,
+            settings=self.settings,
+            waited_requests=waited,
+            elapsed_seconds=memory.step_seconds,
         )
+        evidence = witness.evidence(memory.calibration)
+        calibration = learn(memory.calibration, evidence, memory.step_seconds)
+        return replace(memory, calibration=calibration, prefill_waiting=waiting)
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float
@@ -109,7 +125,7 @@ class Engine:
     def _settle(
         self,
         solution: Solution,
-        notes: tuple[str | None, ...],
+        notes: tuple[str, ...],
         found: PerRole[PoolState],
         memory: Memory,
         now_seconds: float,
@@ -140,7 +156,7 @@ class Engine:
             binding=solution.binding,
             hold=_why_nothing_changes(current, target, solution.replicas, limiters),
             limiters=limiters,
-            notes=tuple(note for note in notes if note),
+            notes=notes,
         )
         return decision, memory
 

@@ -56,7 +56,11 @@ def physics(
 
 
 def poisson(
-    requests: int, per_second: float, seed: int = 0, input_mean: float = 1000, output_mean: float = 50
+    requests: int,
+    per_second: float,
+    seed: int = 0,
+    input_mean: float = 1000,
+    output_mean: float = 50,
 ) -> Requests:
     random = np.random.default_rng(seed)
     return Requests.of(
@@ -183,7 +187,10 @@ def test_more_replicas_never_hurt(router: Router, more: PerRole[int]) -> None:
     small, large = [], []
     for seed in range(8):
         offered = poisson(1500, 120, seed)
-        for replicas, means in ((PerRole(3, 3), small), (PerRole(3 + more.prefill, 3 + more.decode), large)):
+        for replicas, means in (
+            (PerRole(3, 3), small),
+            (PerRole(3 + more.prefill, 3 + more.decode), large),
+        ):
             plant = Plant(physics(router), replicas)
             plant.offer(offered)
             plant.advance(500)
