@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 # Without numba's reference counts: the loops allocate nothing, and counting every column at every
 # call made them 15 times slower.
-_OPTIONS: dict[str, Any] = {"_nrt": False}
+_OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "forceinline": True}
 
 
 def numba_installed() -> bool:
