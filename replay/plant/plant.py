@@ -55,6 +55,7 @@ class Plant:
         self._physics = physics
         self._laws = Laws.of(physics)
         self._random = np.random.default_rng(seed)
+        self._home_random = np.random.default_rng([seed, 1])  # apart, so that scaling changes none
         self._now_seconds = float(start_seconds)
         self._state = self._storage.empty_state(self._laws)
         self._outcomes = Outcomes()
@@ -165,7 +166,8 @@ class Plant:
         if not self._offered:
             return
         block = self._offered.popleft()
-        self._state = self._state._replace(arrivals=self._storage.arrivals(block))
+        arrivals = self._storage.arrivals(block, self._home_random.random(len(block)))
+        self._state = self._state._replace(arrivals=arrivals)
         self._state.counts[NEXT_ARRIVAL] = 0
         self._state.counts[ARRIVAL_ROWS] = len(block)
         set_timer(self._state.stations, ROUTER, float(block.arrival_seconds[0]))
