@@ -27,9 +27,9 @@ class Outcomes:
     def take_first_tokens(self, now_seconds: float) -> FirstTokens:
         """First tokens up to now; those of the iterations in progress stay for the next time."""
         rows = np.concatenate(self._first_tokens, axis=1)
-        past = rows[1] <= now_seconds
+        past = rows[2] <= now_seconds
         self._first_tokens = [rows[:, ~past]]
-        arrival, first_token, input_tokens = rows[:, past]
+        _, arrival, first_token, input_tokens = rows[:, past]
         return FirstTokens(
             arrival_seconds=arrival, ttft_seconds=first_token - arrival, input_tokens=input_tokens
         )

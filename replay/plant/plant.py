@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class Plant:
         self._physics = physics
         self._laws = Laws.of(physics)
         self._random = np.random.default_rng(seed)
+        self._home_random = np.random.default_rng([seed, 1])  # apart, so that scaling changes none
         self._now_seconds = float(start_seconds)
         self._state = self._storage.empty_state(self._laws)
         self._outcomes = Outcomes()
@@ -80,6 +82,7 @@ class Plant:
             return
         _check(requests, max(self._now_seconds, self._last_offered_seconds))
         self._last_offered_seconds = float(requests.arrival_seconds[-1])
+        requests = replace(requests, output_tokens=np.ceil(requests.output_tokens))
         for first in range(0, len(requests), _ROWS_AT_ONCE):
             self._offered.append(requests.take(slice(first, first + _ROWS_AT_ONCE)))
         if self._state.counts[NEXT_ARRIVAL] == self._state.counts[ARRIVAL_ROWS]:
@@ -163,23 +166,24 @@ class Plant:
         if not self._offered:
             return
         block = self._offered.popleft()
-        self._state = self._state._replace(arrivals=self._storage.arrivals(block))
+        arrivals = self._storage.arrivals(block, self._home_random.random(len(block)))
+        self._state = self._state._replace(arrivals=arrivals)
         self._state.counts[NEXT_ARRIVAL] = 0
         self._state.counts[ARRIVAL_ROWS] = len(block)
         set_timer(self._state.stations, ROUTER, float(block.arrival_seconds[0]))
 
     def _bill_gone(self, role: Role) -> None:
-        seconds = sum(fleet.bill_gone(self._state, role))
-        self._billed_seconds = PerRole.of(
-            lambda r: self._billed_seconds[r] + (seconds if r is role else 0.0)
-        )
+        seconds = self._billed_seconds[role] + sum(fleet.bill_gone(self._state, role))
+        self._billed_seconds = self._billed_seconds.but(role, seconds)
 
     def _gpu_seconds(self) -> PerRole[float]:
         return PerRole.of(
-            lambda role: self._physics.gpus_per_replica[role]
-            * (
-                self._billed_seconds[role]
-                + fleet.present_seconds(self._state, role, self._now_seconds)
+            lambda role: (
+                self._physics.gpus_per_replica[role]
+                * (
+                    self._billed_seconds[role]
+                    + fleet.unbilled_seconds(self._state, role, self._now_seconds)
+                )
             )
         )
 
