@@ -53,15 +53,20 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Any finite numbers."""
+    """Finite numbers, `least` or more."""
 
+    least: float = -math.inf
     dtype: str = "f8"
-    right: str = "a number"
+
+    @property
+    def right(self) -> str:
+        """A number, and how small it may be."""
+        return "a number" + f", {self.least:g} or more" * math.isfinite(self.least)
 
     def values(self, column: NDArray[Any]) -> Floats:
-        """Check that all are finite."""
-        if not np.isfinite(column).all():
-            raise ValueError("not a finite number")
+        """Check that all are finite and large enough."""
+        if not np.isfinite(column).all() or column.min() < self.least:
+            raise ValueError("not such a number")
         return column
 
 
@@ -83,6 +88,23 @@ class Timestamp:
         return np.asarray((instants - self.origin) / np.timedelta64(1, "ns") / 1e9)
 
 
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """ISO 8601 dates, with or without a time, or numbers of seconds."""
+
+    dtype: str = "U48"
+    right: str = "a UTC date and time such as 2024-05-10T00:00:00Z, or seconds"
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Read the times as seconds since 1970, or as they are."""
+        try:
+            return Number().values(column.astype(np.float64))
+        except ValueError:
+            dates = np.strings.str_len(column) == len("2024-05-10")
+            times = np.where(dates, np.strings.add(column, "T00:00:00"), column)
+            return Timestamp(np.datetime64(0, "ns")).values(times)
+
+
 def instants_of(column: NDArray[Any]) -> NDArray[np.datetime64]:
     """Read ISO 8601 text as instants in nanoseconds; ValueError when one is malformed."""
     plain = np.strings.rstrip(column)
@@ -95,6 +117,26 @@ def instants_of(column: NDArray[Any]) -> NDArray[np.datetime64]:
     if (np.strings.find(plain, "+") >= 0).any() or (np.strings.count(plain, "-") > 2).any():
         raise ValueError("another time zone than UTC")
     return plain.astype("datetime64[ns]")
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of some words; values are their places in the list."""
+
+    words: tuple[str, ...]
+    dtype: str = "U48"
+
+    @property
+    def right(self) -> str:
+        """The words."""
+        return " or ".join(word or "nothing" for word in self.words)
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Find each word's place."""
+        matches = np.stack([column == word for word in self.words])
+        if not matches.any(axis=0).all():
+            raise ValueError("another word")
+        return np.asarray(matches.argmax(axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from replay.traces.trace import Trace, TraceError
 _BUSY_FRACTION = 0.8
 _KV_FRACTION = 0.9
 _MAX_PASSES = 5
+_PROBE_REQUESTS = 500_000
 _CLOSE_ENOUGH = 0.05
 
 
@@ -71,7 +72,7 @@ def auto_rate_scale(
     typed again; it is below 1 for a trace that needs more replicas than that. A trace that is made
     again at the new rate is measured again, because its busiest minute is partly chance.
     """
-    factor = 1.0
+    factor = min(1.0, _PROBE_REQUESTS / (trace.expected_requests or 1.0))
     for _ in range(_MAX_PASSES if trace.rescaled else 1):
         needed = sum(peak_load(scale_rate(trace, factor), profile, slo)) / _BUSY_FRACTION
         factor *= target_replicas / needed
