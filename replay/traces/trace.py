@@ -99,6 +99,7 @@ class Trace:
             source=lambda: step(self.chunks()),
             notes=(*self.notes, note),
             rescaled=(lambda factor: rescaled(factor).through(step, note)) if rescaled else None,
+            expected_requests=None,
         )
 
 
