@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.requests import Requests
+from replay.requests import Floats, Requests
 from replay.traces.order import Rows, sort_within
 from replay.traces.source import Source
 from replay.traces.trace import CHUNK_ROWS, PassCount, Trace, TraceError
@@ -18,6 +18,9 @@ from replay.traces.trace import CHUNK_ROWS, PassCount, Trace, TraceError
 REORDER_SECONDS = 60.0
 """Logs written when requests end are slightly out of order: an arrival up to this much earlier
 than one above it is put in its place; an older one is a bad line."""
+
+LONGEST_GAP_SECONDS = 31 * 86_400.0
+"""A longer silence is taken for a wrong time, such as milliseconds among seconds."""
 
 
 class Malformed(Exception):  # noqa: N818 - a finding about one line; TraceError is the error
@@ -81,19 +84,36 @@ def _parsed(source: Source, parse: Parse[R], header_lines: int, time_field: str)
             continue
         rows = np.concatenate([piece_numbers for piece_numbers, _ in pieces])
         parsed = type(pieces[0][1]).concat([piece for _, piece in pieces])
-        arrivals = parsed.arrival_seconds
-        newest = np.maximum.accumulate(np.concatenate(([latest], arrivals)))
-        late = arrivals < newest[:-1] - REORDER_SECONDS
-        for row in np.flatnonzero(late):
-            problem = f"arrives {newest[row] - arrivals[row]:g} s before a request above it"
-            right = f"times that go back by at most {REORDER_SECONDS:g} s"
-            _complain(source, count, int(rows[row]), Malformed(time_field, problem, right))
-        latest = float(newest[-1])
+        wrong, latest = _out_of_place(latest, parsed.arrival_seconds)
+        for row, why in sorted(wrong.items()):
+            _complain(source, count, int(rows[row]), Malformed(time_field, *why))
         empty = False
-        yield parsed.take(np.flatnonzero(~late)) if late.any() else parsed
+        yield parsed.take(np.delete(np.arange(len(rows)), list(wrong))) if wrong else parsed
     if empty:
         skipped = f"; all {count.bad_lines} lines after the header are bad" * bool(count.bad_lines)
         raise TraceError(f"{source.path}: holds no requests{skipped}")
+
+
+def _out_of_place(latest: float, arrivals: Floats) -> tuple[dict[int, tuple[str, str]], float]:
+    """Find rows that are too early or too late for those above them; and the new latest arrival."""
+    leaps = np.zeros(len(arrivals), dtype=np.bool_)
+    while True:
+        placed = np.where(leaps, -np.inf, arrivals)
+        newest = np.maximum.accumulate(np.concatenate(([latest], placed)))
+        limit = np.where(np.isfinite(newest[:-1]), newest[:-1] + LONGEST_GAP_SECONDS, np.inf)
+        beyond = np.flatnonzero(placed > limit)
+        if not len(beyond):
+            break
+        leaps[beyond[0] :] |= arrivals[beyond[0] :] > limit[beyond[0]]
+    late = placed < newest[:-1] - REORDER_SECONDS
+    wrong = {}
+    for row in np.flatnonzero(late & ~leaps):
+        problem = f"arrives {newest[row] - arrivals[row]:g} s before a request above it"
+        wrong[int(row)] = (problem, f"times that go back by at most {REORDER_SECONDS:g} s")
+    for row in np.flatnonzero(leaps):
+        problem = f"arrives {arrivals[row] - newest[row]:g} s after the requests above it"
+        wrong[int(row)] = (problem, f"times that leap by at most {LONGEST_GAP_SECONDS:g} s")
+    return wrong, float(newest[-1])
 
 
 def _numbered_blocks(source: Source, header_lines: int) -> Iterator[tuple[Numbers, list[str]]]:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from replay.requests import Requests
+from replay.traces.columns import MOST_COUNT, Count
 from replay.traces.lines import Malformed
 from replay.traces.prefix import BlockedRequests
 
 HASH_IDS = "hash_ids"
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ def parse_object(line: str) -> dict[str, Any]:
     """Read one JSON object."""
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(None, f"not JSON: {error}", "one JSON object per line") from error
     if not isinstance(record, dict):
         raise Malformed(None, f"a JSON {type(record).__name__}", "a JSON object")
@@ -65,17 +67,17 @@ def _number(record: Mapping[str, Any], names: Sequence[str]) -> float:
     for name in names:
         if name in record:
             value = record[name]
-            if type(value) not in {int, float} or not math.isfinite(value):
-                raise Malformed(name, repr(value), "a number")
+            if type(value) not in {int, float} or not -_LARGEST < value < _LARGEST:
+                raise Malformed(name, repr(value)[:40], "a number")
             return float(value)
     raise Malformed(names[0], "missing", " or ".join(names))
 
 
 def _tokens(record: Mapping[str, Any], names: Sequence[str]) -> float:
     tokens = _number(record, names)
-    if tokens < 0 or tokens != math.floor(tokens):
+    if not 0 <= tokens <= MOST_COUNT or tokens != math.floor(tokens):
         name = next(name for name in names if name in record)
-        raise Malformed(name, f"{record[name]!r}", "a whole number, 0 or more")
+        raise Malformed(name, f"{record[name]!r}", Count().right)
     return tokens
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from replay.traces.azure import Azure
 from replay.traces.bailian import Bailian
 from replay.traces.burstgpt import BurstGpt
+from replay.traces.closed_loop import ClosedLoop
 from replay.traces.export import Export
 from replay.traces.mooncake import Mooncake
 from replay.traces.rates import Rates
@@ -22,6 +24,7 @@ FORMATS: tuple[Format, ...] = (
     BurstGpt(),
     Rates(),
     ServeGen(),
+    ClosedLoop(),
 )
 
 
@@ -34,7 +37,9 @@ def open_trace(
     during a pass, unless `skip_bad_lines` counts them instead (`Trace.bad_lines`).
     """
     path = Path(path)
-    options = options or Options(skip_bad_lines=skip_bad_lines)
+    options = options or Options()
+    if skip_bad_lines:
+        options = replace(options, skip_bad_lines=True)
     head = first_lines(path)
     if not head:
         raise TraceError(f"{path}: is empty; expected a trace with one request per line")

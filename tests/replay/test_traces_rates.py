@@ -73,6 +73,15 @@ def test_burstgpt_bad_line(tmp_path: Path) -> None:
         whole(open_trace(path))
 
 
+def test_a_made_up_burstgpt_is_doubted(tmp_path: Path) -> None:
+    """A file of that name circulates with one call per second and prompts under 100 tokens."""
+    rows = [f"{i},ChatGPT,{20 + i},{30 + i},{50 + 2 * i},Conversation log" for i in range(9)]
+    assert "doubtful" in open_trace(written(tmp_path, BURSTGPT, *rows)).notes[-1]
+    rows[2] = "2.5,ChatGPT,472,18,490,Conversation log"
+    notes = open_trace(written(tmp_path, BURSTGPT, *rows)).notes
+    assert not any("doubtful" in note for note in notes)
+
+
 SERIES = [
     pytest.param("timestamp,count", ("2024-05-10T{hour:02}:00:00Z",), id="own-iso"),
     pytest.param("timestamp,count", ("{seconds}",), id="own-seconds"),
