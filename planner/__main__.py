@@ -26,6 +26,7 @@ COMMANDS = {
         "planner.commands.recommend",
         "print the pair of pools for a given load",
     ),
+    "trace": ("planner.commands.trace", "look at a trace of requests, or make one"),
     "schema": ("planner.commands.schema", "print the JSON schema of the configuration file"),
 }
 

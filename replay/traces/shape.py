@@ -125,6 +125,7 @@ def repeat(trace: Trace, times: int, *, period_seconds: float | None = None) -> 
         rescaled=(lambda factor: repeat(rescaled(factor), times, period_seconds=period_seconds))
         if rescaled
         else None,
+        expected_requests=trace.expected_requests and times * trace.expected_requests,
     )
 
 
