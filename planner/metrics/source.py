@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from planner.metrics.evaluator import Evaluator
 from planner.metrics.preset import Preset, Selection
 from planner.metrics.reading import Reading, queries
+from planner.metrics.signals import SIGNALS, Origin
 from policies.types import Observation
 
 
@@ -22,19 +25,28 @@ class QueriedSource:
         answers = await self._evaluator.evaluate(self._queries, now_seconds)
         reading = Reading(self._preset, answers.vectors)
         problems = list(answers.problems)
-        if reading.unknown and not (problems and not answers.vectors):
-            problems.append(self._explain(reading))
+        if answers.vectors:
+            problems.extend(self._gaps(reading))
         return reading.observation(now_seconds, self._selection.window_seconds, tuple(problems))
 
-    def _explain(self, reading: Reading) -> str:
-        if len(reading.unknown) < len(self._preset.signals):
-            return f"no data for {', '.join(reading.unknown)}"
-        labels = {**self._selection.labels, "model": self._selection.model}
-        wanted = ", ".join(f"{name}={value!r}" for name, value in labels.items())
-        return (
-            f"no data at all for {wanted} under {self._preset.stack}'s metric names: "
-            "check metrics.model, metrics.namespace and metrics.preset, and that pods are scraped"
-        )
+    def _gaps(self, reading: Reading) -> Iterator[str]:
+        """Name what a decision misses. An idle front end has no lengths and latencies to report."""
+        if len(reading.unknown) == len(self._preset.signals):
+            labels = {**self._selection.labels, "model": self._selection.model}
+            wanted = ", ".join(f"{name}={value!r}" for name, value in labels.items())
+            yield (
+                f"no data at all for {wanted} under the metric names of {self._preset.stack}: "
+                "check metrics.model, metrics.namespace, metrics.preset, and that pods are scraped"
+            )
+            return
+        idle = reading.number("requests_per_second") == 0
+        missing = [
+            name
+            for name in reading.unknown
+            if SIGNALS[name].needed and not (idle and SIGNALS[name].origin is Origin.DEMAND)
+        ]
+        if missing:
+            yield f"no data for {', '.join(missing)}"
 
     async def close(self) -> None:
         """Release connections."""
