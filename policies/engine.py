@@ -10,6 +10,7 @@ from policies.calibration import corrected, drift_notes, learn
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, shape_of
+from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
 from policies.outlook import outlook
@@ -23,6 +24,7 @@ from policies.types import (
     PerRole,
     Pools,
     PoolState,
+    Trust,
     Unavailable,
 )
 
@@ -53,7 +55,8 @@ class Engine:
         current = found.map(lambda pool: pool.desired_replicas)
         seen = self._see(observation, memory, now_seconds)
         if isinstance(seen, Hold):
-            return _hold(seen, current, now_seconds), memory
+            blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
+            return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
         memory = memory.with_load(now_seconds, load, shape, self.settings.memory_points)
         if 0 in current:
@@ -68,7 +71,7 @@ class Engine:
         demand = drained(demand, waiting, profile, self.settings.drain_seconds)
         solution = solve(demand, profile, self.settings)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return self._settle(solution, notes, found, memory, now_seconds)
+        return self._settle(solution, notes, found, memory, now_seconds, observation.trust)
 
     def _learn(
         self, observation: Observation, found: PerRole[PoolState], memory: Memory, shape: Shape
@@ -90,7 +93,7 @@ class Engine:
         if age > self.settings.guards.stale_after_seconds:
             return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
         rate = observation.requests_per_second
-        if rate is None:
+        if rate is None or observation.trust is Trust.NONE:
             why = "; ".join(observation.problems) or "no arrival rate"
             return Hold(HoldReason.METRICS_UNKNOWN, why)
         shape = shape_of(observation, memory.shape)
@@ -108,6 +111,7 @@ class Engine:
         found: PerRole[PoolState],
         memory: Memory,
         now_seconds: float,
+        trust: Trust,
     ) -> tuple[Decision, Memory]:
         """Pass the solved pair through the guards and say what came of it."""
         current = found.map(lambda pool: pool.desired_replicas)
@@ -124,6 +128,7 @@ class Engine:
                 gpus_per_replica=self.profile.gpus_per_replica,
                 settings=self.settings,
                 rollout=found.map(lambda pool: pool.rollout_in_progress),
+                trust=trust,
             )
         )
         decision = Decision(
@@ -170,6 +175,7 @@ _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "freeze_rollout": HoldReason.ROLLOUT_IN_PROGRESS,
+    "grow_on_partial_metrics": HoldReason.METRICS_PARTIAL,
     "fit_budget": HoldReason.BUDGET,
     "keep_bounds": HoldReason.BOUNDS,
 }

@@ -158,6 +158,7 @@ class HoldReason(StrEnum):
     ALREADY_RIGHT = "already_right"
     METRICS_UNKNOWN = "metrics_unknown"
     METRICS_STALE = "metrics_stale"
+    METRICS_PARTIAL = "metrics_partial"
     POOL_UNKNOWN = "pool_unknown"
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     SCALE_IN_STABILISING = "scale_in_stabilising"
