@@ -10,6 +10,7 @@ from pydantic import Field, HttpUrl, PositiveFloat, StringConstraints, model_val
 
 from planner.metrics.preset import Preset, Selection, Signal
 from planner.metrics.presets import PRESETS
+from planner.metrics.quality import QualitySettings
 from planner.ports import MetricsSource
 from policies.config import Section
 
@@ -128,6 +129,8 @@ class MetricsConfig(Section):
         default=5.0, description="a request without an answer by then counts as unknown, seconds"
     )
 
+    quality: QualitySettings = QualitySettings()
+
     @model_validator(mode="after")
     def _complete(self) -> MetricsConfig:
         if self.preset not in PRESETS:
@@ -208,4 +211,4 @@ def make_source(config: MetricsConfig) -> MetricsSource:
         from planner.metrics.prometheus import PrometheusEvaluator
 
         evaluator = PrometheusEvaluator(config)
-    return QueriedSource(evaluator, config.signals, config.selection)
+    return QueriedSource(evaluator, config.signals, config.selection, config.quality)
