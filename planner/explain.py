@@ -22,6 +22,7 @@ _BINDS = {
 _HOLDS = {
     HoldReason.METRICS_UNKNOWN: "the metrics are unknown",
     HoldReason.METRICS_STALE: "the metrics are stale",
+    HoldReason.METRICS_PARTIAL: "the metrics are partial",
     HoldReason.POOL_UNKNOWN: "a pool cannot be read",
     HoldReason.ROLLOUT_IN_PROGRESS: "a rollout is in progress",
     HoldReason.SCALE_IN_STABILISING: "scale-in waits",

@@ -11,6 +11,7 @@ from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, shape_of
 from policies.evidence import Witness
+from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
 from policies.outlook import outlook
@@ -24,6 +25,7 @@ from policies.types import (
     PerRole,
     Pools,
     PoolState,
+    Trust,
     Unavailable,
 )
 
@@ -54,7 +56,8 @@ class Engine:
         current = found.map(lambda pool: pool.desired_replicas)
         seen = self._see(observation, memory, now_seconds)
         if isinstance(seen, Hold):
-            return _hold(seen, current, now_seconds), memory
+            blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
+            return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
         memory = memory.with_load(now_seconds, load, shape, self.settings.memory_points)
         if 0 in current:
@@ -64,7 +67,8 @@ class Engine:
         memory = memory.with_dispersion(observation.arrival_dispersion)
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         solution, notes = self._solve(observation, memory, shape, now_seconds)
-        return self._settle(solution, notes, found, memory, now_seconds)
+        decision, memory = self._settle(solution, found, memory, observation.trust, now_seconds)
+        return replace(decision, notes=notes), memory
 
     def _solve(
         self, observation: Observation, memory: Memory, shape: Shape, now_seconds: float
@@ -111,7 +115,7 @@ class Engine:
         if age > self.settings.guards.stale_after_seconds:
             return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
         rate = observation.requests_per_second
-        if rate is None:
+        if rate is None or observation.trust is Trust.NONE:
             why = "; ".join(observation.problems) or "no arrival rate"
             return Hold(HoldReason.METRICS_UNKNOWN, why)
         shape = shape_of(observation, memory.shape)
@@ -125,9 +129,9 @@ class Engine:
     def _settle(
         self,
         solution: Solution,
-        notes: tuple[str, ...],
         found: PerRole[PoolState],
         memory: Memory,
+        trust: Trust,
         now_seconds: float,
     ) -> tuple[Decision, Memory]:
         """Pass the solved pair through the guards and say what came of it."""
@@ -145,6 +149,7 @@ class Engine:
                 gpus_per_replica=self.profile.gpus_per_replica,
                 settings=self.settings,
                 rollout=found.map(lambda pool: pool.rollout_in_progress),
+                trust=trust,
             )
         )
         decision = Decision(
@@ -156,7 +161,6 @@ class Engine:
             binding=solution.binding,
             hold=_why_nothing_changes(current, target, solution.replicas, limiters),
             limiters=limiters,
-            notes=notes,
         )
         return decision, memory
 
@@ -191,6 +195,7 @@ _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "freeze_rollout": HoldReason.ROLLOUT_IN_PROGRESS,
+    "grow_on_partial_metrics": HoldReason.METRICS_PARTIAL,
     "fit_budget": HoldReason.BUDGET,
     "keep_bounds": HoldReason.BOUNDS,
 }

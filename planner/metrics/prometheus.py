@@ -18,6 +18,7 @@ from prometheus_api_client import PrometheusConnect
 from requests.auth import AuthBase
 from urllib3.util.retry import Retry
 
+from planner.metrics.access import headers
 from planner.metrics.config import MetricsConfig
 from planner.metrics.evaluator import Answers
 from planner.metrics.vector import Sample
@@ -25,7 +26,7 @@ from planner.metrics.vector import Sample
 # The library sends a query in the address; proxies in front of a server often stop at 8 KiB.
 _MOST_URL_BYTES = 6000
 _NAME_LABEL = "pd_planner_query"
-_CREDENTIALS = "check metrics.bearer_token_file and what its owner may read"
+_CREDENTIALS = "check metrics.access, such as bearer_token_file, and what its owner may read"
 _REFUSALS = {
     401: f"refused the request (401): {_CREDENTIALS}",
     403: f"refused the request (403): {_CREDENTIALS}",
@@ -40,15 +41,14 @@ class _Refused(Exception):  # noqa: N818 - a refusal is an answer, told apart by
         self.error = error
 
 
-class _BearerToken(AuthBase):
-    """Sends a token; being set at all also keeps requests from taking a password of ~/.netrc."""
+class _SentHeaders(AuthBase):
+    """Sends headers; as an `auth` it also keeps requests from taking a password of ~/.netrc."""
 
-    def __init__(self, token: str | None) -> None:
-        self._token = token
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers.update(self._headers)
         return request
 
 
@@ -107,7 +107,7 @@ class PrometheusEvaluator:
             warnings.extend(_envelope(response))
 
         with requests.Session() as session:
-            session.auth = _BearerToken(self._token())
+            self._identify(session)
             session.hooks["response"].append(see)
             client = PrometheusConnect(
                 self._url,
@@ -126,9 +126,13 @@ class PrometheusEvaluator:
             tuple(f"Prometheus warns: {warning}" for warning in warnings),
         )
 
-    def _token(self) -> str | None:
-        file = self._config.bearer_token_file
-        return file.read_text().strip() if file else None
+    def _identify(self, session: requests.Session) -> None:
+        access = self._config.access
+        session.auth = _SentHeaders(headers(access))
+        session.verify = str(access.ca_file) if access.ca_file else access.verify_tls
+        if access.client_certificate_file:
+            key = access.client_key_file or access.client_certificate_file
+            session.cert = (str(access.client_certificate_file), str(key))
 
     def _explain(self, error: Exception) -> str:
         """Say what failed and what would be right."""
@@ -142,6 +146,8 @@ class PrometheusEvaluator:
                     f"{server} did not answer within {self._config.deadline_seconds:g} s "
                     "(metrics.deadline_seconds)"
                 )
+            case requests.exceptions.SSLError():
+                return f"{server} fails in TLS, check metrics.access.ca_file: {_cause(error)}"
             case requests.JSONDecodeError():
                 return f"{server} did not answer in JSON: is metrics.url a proxy or a login page?"
             case requests.ConnectionError():

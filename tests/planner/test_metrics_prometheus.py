@@ -48,7 +48,7 @@ def recorded(start_prometheus: Callable[..., str]) -> str:
     """Ten minutes at two requests a second, scraped every 15 s."""
     tally, past = Tally(), []
     for scrape in range(41):
-        past.append((NOW - 600 + 15 * scrape, page(collector(tally)).decode()))
+        past.append((NOW - 600 + 15 * scrape, page(collector(tally)).decode(), {}))
         for _ in range(30):
             serve_one(tally)
     return start_prometheus(past=past)
