@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from planner.api.view import Mode
-from planner.explain import explain
+from planner.explain import explain, why
 from planner.journal import Record
 from planner.outcome import Outcome, outcome_of
 from policies.config import Slo
@@ -150,7 +150,8 @@ class WriteFailure(Answer):
 class Tick(Answer):
     """One turn of the loop: what was seen, found and decided."""
 
-    explanation: str = Field(description="the decision in one sentence")
+    explanation: str = Field(description="the decision and its reasons in one sentence")
+    why: str = Field(description="its reasons alone")
     outcome: Outcome
     applied: bool = Field(description="false in advise mode and on a hold")
     decision: Decision
@@ -163,6 +164,7 @@ class Tick(Answer):
         """Read a journal record; the sentence needs the objective to compare with."""
         return cls(
             explanation=explain(record.decision, slo),
+            why=why(record.decision, slo),
             outcome=outcome_of(record.decision),
             applied=record.applied,
             decision=Decision.model_validate(record.decision),

@@ -53,7 +53,7 @@ function showHeadline() {
   at("mode").textContent = state.mode;
   at("mode").className = `badge ${state.mode}`;
   at("profile").textContent = state.profile;
-  at("explanation").textContent = state.explanation;
+  at("explanation").textContent = state.explanation.replaceAll("->", "→");
   showPool("prefill");
   showPool("decode");
   const { gpus_per_replica: each, gpu_budget: budget } = state.budget;
@@ -100,7 +100,8 @@ function showPulse(error) {
   if (error) pulse.textContent = shownAt ? `planner not reachable; shown as of ${shownAt}` : "planner not reachable";
   else {
     shownAt = new Date().toLocaleTimeString();
-    pulse.textContent = state.last ? `last tick ${clock(state.last.decision.decided_at_seconds)}` : "waiting for the first tick";
+    const what = state.mode === "demo" ? "simulated time" : "last tick";
+    pulse.textContent = state.last ? `${what} ${clock(state.last.decision.decided_at_seconds)}` : "waiting for the first tick";
   }
 }
 
@@ -110,6 +111,7 @@ function redraw() {
 }
 
 async function poll() {
+  if (document.hidden && shownAt) return setTimeout(poll, POLL_MILLISECONDS);
   try {
     const changed = await refresh();
     showHeadline();
@@ -119,7 +121,7 @@ async function poll() {
   } catch (error) {
     showPulse(error);
   }
-  setTimeout(poll, POLL_MILLISECONDS);
+  return setTimeout(poll, POLL_MILLISECONDS);
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state && redraw());
