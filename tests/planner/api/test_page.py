@@ -105,6 +105,19 @@ def test_the_summary_of_a_demo_says_what_was_saved(server, page):
     expect(summary).to_contain_text("42.0 %")
 
 
+def test_the_form_asks_for_a_size_and_shows_mistakes(server, page, complaints):
+    page.goto(server)
+    form, answer = page.locator("#whatif"), page.locator("#whatif output")
+    expect(form.locator("[name=input_tokens]")).to_have_value("900")  # as seen now
+    form.locator("[name=requests_per_second]").fill("60")
+    form.locator("button").click()
+    expect(answer).to_contain_text("replicas on")
+    assert complaints == []
+    form.locator("[name=requests_per_second]").fill("1e9")
+    form.locator("button").click()
+    expect(answer).to_contain_text("requests_per_second: 1000000000; it should be less than")
+
+
 def test_before_the_first_tick_it_says_so(view, page, complaints, serve):
     with serve(make_app(view)) as address:
         page.goto(address)
@@ -126,8 +139,10 @@ def test_new_ticks_appear_by_themselves_and_a_restart_starts_over(view, page, se
         page.goto(address)
         show(100)
         show(205)
+        expect(page.locator("#explanation")).to_have_class("failed")  # the metrics are unknown
         expect(page.locator("#decisions tr")).to_have_count(2)
         show(0)
+        expect(page.locator("#explanation")).not_to_have_class("failed")
         expect(page.locator("#decisions tr")).to_have_count(1)
 
 
