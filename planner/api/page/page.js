@@ -101,8 +101,10 @@ function showSummary() {
 function showPulse(error) {
   const pulse = at("pulse");
   pulse.className = error ? "quiet lost" : "quiet live";
-  if (error) pulse.textContent = shownAt ? `planner not reachable; shown as of ${shownAt}` : "planner not reachable";
-  else {
+  if (error) {
+    const gone = state?.mode === "demo" ? "the demo has ended, or is not reachable" : "planner not reachable";
+    pulse.textContent = shownAt ? `${gone}; shown as of ${shownAt}` : gone;
+  } else {
     shownAt = new Date().toLocaleTimeString([], { hour12: false });
     const what = state.mode === "demo" ? "simulated time" : "last tick";
     pulse.textContent = state.last ? `${what} ${clock(state.last.decision.decided_at_seconds)}` : "waiting for the first tick";

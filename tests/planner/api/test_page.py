@@ -150,7 +150,9 @@ def test_it_says_when_the_planner_is_gone_and_keeps_what_it_knew(lived, page, se
     with serve(make_app(lived)) as address:
         page.goto(address)
         expect(page.locator("#pulse")).to_contain_text("simulated time 05:59:00")
-    expect(page.locator("#pulse")).to_contain_text("planner not reachable; shown as of")
+    expect(page.locator("#pulse")).to_contain_text(
+        "the demo has ended, or is not reachable; shown as of"
+    )
     expect(page.locator("#prefill")).to_have_text(str(lived.journal.last.decision.current.prefill))
 
 
