@@ -5,10 +5,9 @@ Field names equal those of the planner's own records, from which every answer is
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from planner.api.view import Mode
 from planner.explain import explain, why
@@ -19,15 +18,11 @@ from policies.lengths import Lengths
 from policies.types import Binding, HoldReason, Role
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _mean_of(value: object) -> object:
     return value.mean if isinstance(value, Lengths) else value
 
 
-Number = Annotated[float | None, AfterValidator(_finite)]
+Number = float | None  # written as null when infinite: JSON has no other word for it
 
 
 class Answer(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from planner.api.view import ServiceView
 from planner.journal import Journal, Record
@@ -95,6 +95,7 @@ def lived(view: ServiceView, *records: Record) -> CollectorRegistry:
     for record in records:
         view.journal.append(record)
         telemetry.observe(record)
+    generate_latest(view.registry)  # what cannot be written cannot be scraped
     return view.registry
 
 
