@@ -19,6 +19,7 @@ class Fleet:
         self, plant: Plant, chunks: Iterator[Requests], slo: Slo, *, window_seconds: float = 60.0
     ) -> None:
         self._plant = plant
+        self._start_seconds = plant.now_seconds
         self._chunks = chunks
         self._ahead = Requests.of((), (), ())
         self.exhausted = False
@@ -40,7 +41,7 @@ class Fleet:
         self._plant.advance(until_seconds)
         first, finished = self._plant.take_first_tokens(), self._plant.take_finished()
         self._meter.record(until_seconds, arrived, first, finished)
-        self._scorer.finish(finished.ttft_seconds, finished.itl_seconds)
+        self._scorer.finish(finished.ttft_seconds, finished.itl_seconds, finished.input_tokens)
 
     def _arrivals(self, until_seconds: float) -> Requests:
         """Take the requests that arrive by then, reading the stream only as far as needed."""
@@ -99,6 +100,7 @@ class Fleet:
         snapshot = self._plant.snapshot()
         return self._scorer.score(
             requests=snapshot.arrived_requests,
+            run_seconds=snapshot.now_seconds - self._start_seconds,
             gpu_seconds=sum(snapshot.gpu_seconds),
             scaling_events=self._scaling_events,
         )
