@@ -12,13 +12,17 @@ from policies.types import Decision, Observation, Pools
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One tick. `applied` is False in advise mode and on a hold."""
+    """One tick. `applied` is False in advise mode and on a hold.
+
+    `took_seconds` is real time, reading the ports and writing included; None when not measured.
+    """
 
     observation: Observation
     pools: Pools
     decision: Decision
     applied: bool = False
     failures: tuple[WriteFailure, ...] = ()
+    took_seconds: float | None = None
 
 
 class Journal:

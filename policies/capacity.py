@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from policies.config import PolicySettings
@@ -52,9 +52,11 @@ class Capacity:
         return sum(w * s for s, w in self._service)
 
     @property
-    def service_seconds_max(self) -> float:
-        """Prefill time of the longest prompt."""
-        return max(service for service, _ in self._service)
+    def unqueued_seconds_max(self) -> float:
+        """TTFT of the longest prompt in a full iteration that it does not wait for."""
+        longest = max(service for service, _ in self._service)
+        transfer = self.transfer_seconds(max(self.demand.shape.prompt_tokens.tokens), 0.0)
+        return longest + self._full_iteration_seconds + transfer + self.iteration_seconds(1.0)
 
     @cached_property
     def _service_cv2(self) -> float:
@@ -67,19 +69,53 @@ class Capacity:
         mean = self.service_seconds_mean
         return self.demand.load.prefill_erlangs / mean if mean > 0 else 0.0
 
+    @cached_property
+    def _batched_service_seconds(self) -> float:
+        """Mean share of an iteration that a prompt takes where iterations are full of prompts.
+
+        They share the iteration's base time: three prompts of 2,730 tokens fit 8,192.
+        """
+        prompts = self.profile.prefill.token_budget / max(self._new_tokens_mean, 1.0)
+        shared = self.profile.prefill.base_seconds * (1.0 - 1.0 / max(prompts, 1.0))
+        return self.service_seconds_mean - shared
+
+    @property
+    def _new_tokens_mean(self) -> float:
+        shape = self.demand.shape
+        return shape.prompt_tokens.mean * (1.0 - shape.prefix_hit_fraction)
+
+    @cached_property
+    def prefill_erlangs(self) -> float:
+        """Least replicas that can keep up, iterations being full."""
+        return self.requests_per_second * self._batched_service_seconds
+
     def prefill_wait(self, replicas: int) -> Wait:
-        """Wait in front of a prefill pool; round robin splits it into queues of one server."""
-        erlangs, burstiness = self.demand.load.prefill_erlangs, self.settings.arrival_cv2
-        if self.settings.routing == "round_robin":
-            return wait_of_pool(
-                1,
-                erlangs / replicas,
-                self.service_seconds_mean,
-                burstiness / replicas,  # every n-th arrival: its gaps are n-fold sums
-                self._service_cv2,
-            )
-        return wait_of_pool(
-            replicas, erlangs, self.service_seconds_mean, burstiness, self._service_cv2
+        """Wait in front of a prefill pool; round robin splits it into queues of one server.
+
+        A prompt that finds all replicas busy is done at the end of an iteration that others fill
+        up too, so it loses the time of a full one on top of the queue. Checked against the plant:
+        attainments between 0.91 and 1 agree within 0.03 over 12 loads, most within 0.01.
+        """
+        pooled = self.settings.routing == "least_loaded"
+        queues = 1 if pooled else replicas
+        wait = wait_of_pool(
+            replicas // queues,
+            self.prefill_erlangs / queues,
+            self._batched_service_seconds,
+            self.demand.arrival_dispersion / queues,  # of every n-th arrival alone
+            self._service_cv2,
+        )
+        return replace(wait, least_seconds=self._full_iteration_seconds)
+
+    @cached_property
+    def _full_iteration_seconds(self) -> float:
+        law = self.profile.prefill
+        tokens = law.token_budget
+        context = max(self._new_tokens_mean, 1.0)
+        return (
+            law.base_seconds
+            + law.seconds_per_token * tokens
+            + law.seconds_per_squared_token * tokens * min(context, tokens)
         )
 
     def link_utilisation(self, replicas: PerRole[int]) -> float:
@@ -177,11 +213,11 @@ class Capacity:
         load, full = self.demand.load, self.batch_limit
         tokens_per_second = replicas.decode * full / self.iteration_seconds(full)
         stages = (
-            (replicas.prefill, load.prefill_erlangs),
+            (replicas.prefill, self.prefill_erlangs),
             (tokens_per_second, load.decode_tokens_per_second),
             (1.0, self.link_utilisation(replicas)),
         )
-        return min(1.0, *(able / asked for able, asked in stages if asked > 0))
+        return min((1.0, *(able / asked for able, asked in stages if asked > 0)))
 
     def expect(self, replicas: PerRole[int]) -> Expectation:
         """Predict what a pair delivers; percentiles are at the share the SLO asks for."""

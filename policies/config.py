@@ -98,8 +98,10 @@ class PolicySettings(Section):
     drain_seconds: PositiveFloat = Field(
         default=60.0, description="a backlog is to be worked off within this time, seconds"
     )
-    arrival_cv2: PositiveFloat = Field(
-        default=1.0, description="squared variation of the gaps between arrivals; 1 is Poisson"
+    arrival_dispersion: PositiveFloat = Field(
+        default=1.0,
+        description="variance over mean of arrivals in a few seconds, until it is measured; "
+        "1 is Poisson",
     )
     routing: Literal["least_loaded", "round_robin"] = Field(
         default="least_loaded",

@@ -92,7 +92,7 @@ class _Lattice:
         capacity, slo = self.capacity, self.capacity.settings.slo
         decode = self._decode(pair.decode)
         # Where no prompt can meet the objective, waits rather than service are held to it.
-        relief = 0.0 if capacity.attainable.prefill else capacity.service_seconds_max
+        relief = 0.0 if capacity.attainable.prefill else capacity.unqueued_seconds_max
         ttft = capacity.ttft_attainment(
             pair,
             self._wait(pair.prefill),
@@ -113,7 +113,7 @@ class _Lattice:
         best: PerRole[int] | None = None
         best_cost = self.budget
         # Below the offered load prefill cannot keep up, whatever decode does.
-        first = max(self.low.prefill, int(self.capacity.demand.load.prefill_erlangs) + 1)
+        first = max(self.low.prefill, int(self.capacity.prefill_erlangs) + 1)
         for prefill in range(first, self.high.prefill + 1):
             most_decode = self._most_decode(prefill, best_cost)
             if most_decode < self.low.decode:

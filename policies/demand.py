@@ -80,10 +80,12 @@ class Demand:
     """A load and the shape of the requests that make it.
 
     `extra_transfers_per_second` counts KV hand-offs beyond those of the load, to clear a backlog.
+    `arrival_dispersion` is the variance over the mean of arrivals within seconds: 1 for Poisson.
     """
 
     load: Load
     shape: Shape
+    arrival_dispersion: float = 1.0
     extra_transfers_per_second: float = 0.0
 
     @property

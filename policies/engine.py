@@ -61,10 +61,15 @@ class Engine:
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
         memory = self._learn(observation, found, memory, shape)
+        memory = memory.with_dispersion(observation.arrival_dispersion)
         profile = corrected(self.profile, memory.calibration)
         waiting = diagnose(observation, self.settings)
         load = outlook(memory, shape, self.settings, now_seconds)
-        demand = Demand(load=load.slowed(memory.calibration.prefill.factor), shape=shape)
+        demand = Demand(
+            load=load.slowed(memory.calibration.prefill.factor),
+            shape=shape,
+            arrival_dispersion=memory.arrival_dispersion or self.settings.arrival_dispersion,
+        )
         demand = drained(demand, waiting, profile, self.settings.drain_seconds)
         solution = solve(demand, profile, self.settings)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))

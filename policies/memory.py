@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from policies.demand import Load, Shape
 from policies.types import PerRole
 
 VERSION = 1
+_DISPERSION_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Memory:
     sizes: tuple[Sized, ...] = ()
     shape: Shape | None = None
     calibration: Calibration = UNCALIBRATED
+    arrival_dispersion: float | None = None
 
     @property
     def step_seconds(self) -> float:
@@ -53,6 +56,16 @@ class Memory:
             loads=(*self.loads, load)[-limit:],
             shape=shape,
         )
+
+    def with_dispersion(self, seen: float | None) -> Memory:
+        """Fold in a dispersion seen now; a few bins say little, so ten minutes are averaged."""
+        known = self.arrival_dispersion
+        if seen is None:
+            return self
+        if known is None:
+            return replace(self, arrival_dispersion=seen)
+        weight = 1.0 - math.exp(-self.step_seconds / _DISPERSION_SECONDS)
+        return replace(self, arrival_dispersion=known + weight * (seen - known))
 
     def with_size(self, sized: Sized, window_seconds: float) -> Memory:
         """Append a raw size, forgetting those older than the window."""

@@ -14,18 +14,24 @@ class _Law(BaseModel):
 
 
 class PrefillLaw(_Law):
-    """Time to prefill n uncached tokens: base + per_token*n + per_squared_token*n^2 seconds."""
+    """Time to prefill n uncached tokens: base + per_token*n + per_squared_token*n^2 seconds.
+
+    One iteration takes prompts, and the last of them in part, up to `token_budget` tokens.
+    """
 
     base_seconds: NonNegativeFloat
     seconds_per_token: PositiveFloat
     seconds_per_squared_token: NonNegativeFloat = 0.0
+    token_budget: PositiveInt = 8192
 
     def scaled(self, factor: float) -> PrefillLaw:
         """The law of replicas that take `factor` times as long."""
-        return PrefillLaw(
-            base_seconds=self.base_seconds * factor,
-            seconds_per_token=self.seconds_per_token * factor,
-            seconds_per_squared_token=self.seconds_per_squared_token * factor,
+        return self.model_copy(
+            update={
+                "base_seconds": self.base_seconds * factor,
+                "seconds_per_token": self.seconds_per_token * factor,
+                "seconds_per_squared_token": self.seconds_per_squared_token * factor,
+            }
         )
 
 

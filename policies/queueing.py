@@ -28,33 +28,41 @@ def erlang_c(servers: int, offered_erlangs: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A waiting time that is zero, or exponential: P(W > t) = probability * exp(-rate * t)."""
+    """A waiting time that is zero, or `least_seconds` plus an exponential.
+
+    P(W > t) = probability * exp(-rate * (t - least)) from `least_seconds` on.
+    """
 
     probability: float
     rate_per_second: float
+    least_seconds: float = 0.0
 
     def tail(self, seconds: float) -> float:
         """P(W > seconds)."""
         if seconds < 0.0:
             return 1.0
-        return self.probability * math.exp(-self.rate_per_second * seconds)
+        beyond = max(seconds - self.least_seconds, 0.0)
+        return self.probability * math.exp(-self.rate_per_second * beyond)
 
     def tail_after(self, other: Wait, seconds: float) -> float:
-        """P(this wait + an independent other one > seconds), both zero-or-exponential."""
+        """P(this wait + an independent other one > seconds); the other has no least time."""
         if seconds < 0.0:
             return 1.0
-        a, b = self.rate_per_second, other.rate_per_second
-        if a <= 0.0 or b <= 0.0:  # an overloaded stage: its wait has no stationary law
+        if self.rate_per_second <= 0.0 or other.rate_per_second <= 0.0:
+            # An overloaded stage: its wait has no stationary law.
             return max(self.tail(seconds), other.tail(seconds))
+        beyond = seconds - self.least_seconds
+        waiting = 1.0 if beyond < 0.0 else self._exponential_tail_after(other, beyond)
+        return (1.0 - self.probability) * other.tail(seconds) + self.probability * waiting
+
+    def _exponential_tail_after(self, other: Wait, seconds: float) -> float:
+        """P(Exp(this rate) + the other wait > seconds): two exponentials in sequence, or one."""
+        a, b = self.rate_per_second, other.rate_per_second
         if math.isclose(a, b, rel_tol=1e-6):
             b *= 1 + 1e-6  # the two-rate form is continuous there, but divides by a - b
-        p, q = self.probability, other.probability
-        only_this, only_other = (
-            p * (1 - q) * math.exp(-a * seconds),
-            q * (1 - p) * math.exp(-b * seconds),
-        )
-        both = p * q * (b * math.exp(-a * seconds) - a * math.exp(-b * seconds)) / (b - a)
-        return only_this + only_other + both
+        alone = math.exp(-a * seconds)
+        both = (b * alone - a * math.exp(-b * seconds)) / (b - a)
+        return (1.0 - other.probability) * alone + other.probability * both
 
 
 NO_WAIT = Wait(0.0, 1.0)

@@ -21,5 +21,9 @@ def recommend(
     shape = Shape(
         prompt_tokens=input_tokens, prefix_hit_fraction=0.0, output_tokens_mean=output_tokens_mean
     )
-    demand = Demand(load=shape.load_of(profile, requests_per_second), shape=shape)
+    demand = Demand(
+        load=shape.load_of(profile, requests_per_second),
+        shape=shape,
+        arrival_dispersion=settings.arrival_dispersion,
+    )
     return solve(demand, profile, settings)

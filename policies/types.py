@@ -71,12 +71,14 @@ class Observation:
     """What the metrics say at one instant. None is unknown and never means zero.
 
     Rates are averages over `window_seconds`; queue depths are instantaneous counts of requests.
-    `requests_per_second` is the offered rate, measured at arrival.
+    `requests_per_second` is the offered rate, measured at arrival. `arrival_dispersion` is the
+    variance over the mean of arrivals in bins of a few seconds: 1 for Poisson, more in bursts.
     """
 
     observed_at_seconds: float
     window_seconds: float
     requests_per_second: float | None = None
+    arrival_dispersion: float | None = None
     input_tokens: Lengths | None = None
     output_tokens_mean: float | None = None
     prefix_hit_fraction: float | None = None

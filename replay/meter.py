@@ -12,6 +12,9 @@ from policies.types import Latency, Observation
 from replay.plant import Finished, FirstTokens, Snapshot
 from replay.requests import Floats, Requests
 
+_BIN_SECONDS = 5.0
+_LEAST_BINS = 6
+
 
 @dataclass
 class Window:
@@ -38,14 +41,15 @@ class Meter:
     def __init__(self, window_seconds: float, start_seconds: float = 0.0) -> None:
         self._window_seconds = window_seconds
         self._start_seconds = start_seconds
-        self._prompts, self._cached, self._outputs, self._ttft, self._itl = (
-            Window(window_seconds) for _ in range(5)
+        self._arrivals, self._prompts, self._cached, self._outputs, self._ttft, self._itl = (
+            Window(window_seconds) for _ in range(6)
         )
 
     def record(
         self, now_seconds: float, arrived: Requests, first: FirstTokens, finished: Finished
     ) -> None:
         """Note what happened since the last call."""
+        self._arrivals.add(now_seconds, arrived.arrival_seconds)
         self._prompts.add(now_seconds, arrived.input_tokens)
         self._cached.add(now_seconds, arrived.cached_tokens)
         self._ttft.add(now_seconds, first.ttft_seconds)
@@ -62,6 +66,7 @@ class Meter:
             observed_at_seconds=now,
             window_seconds=self._window_seconds,
             requests_per_second=len(prompts) / span if span > 0 else None,
+            arrival_dispersion=_dispersion(self._arrivals.values(), now, span),
             input_tokens=Lengths.from_samples(prompts),
             output_tokens_mean=float(outputs.mean()) if len(outputs) else None,
             prefix_hit_fraction=float(cached / prompts.sum()) if prompts.sum() > 0 else None,
@@ -74,6 +79,17 @@ class Meter:
                 snapshot.transfers_waiting + snapshot.transfers_running
             ),
         )
+
+
+def _dispersion(arrivals: Floats, now_seconds: float, span_seconds: float) -> float | None:
+    """Variance over mean of arrivals per bin; None with too few bins, or none filled."""
+    bins = int(span_seconds // _BIN_SECONDS)
+    if bins < _LEAST_BINS:
+        return None
+    since = now_seconds - bins * _BIN_SECONDS
+    counts, _ = np.histogram(arrivals, bins, (since, now_seconds))
+    mean = float(counts.mean())
+    return float(counts.var(ddof=1)) / mean if mean > 0 else None
 
 
 def _latency(seconds: Floats) -> Latency:

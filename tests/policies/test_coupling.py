@@ -131,7 +131,8 @@ def test_scarcity_buys_attainment_where_it_is_worth_most_not_in_proportion():
 @pytest.mark.parametrize(
     ("slo", "words"),
     [
-        pytest.param(Slo(ttft_seconds=0.1), "of prompts take longer", id="ttft"),
+        pytest.param(Slo(ttft_seconds=0.1), "of prompts take longer", id="ttft-of-many"),
+        pytest.param(Slo(ttft_seconds=0.001), "of prompts take longer", id="ttft-of-all"),
         pytest.param(Slo(itl_seconds=0.01), "out of reach at any size", id="itl"),
     ],
 )
@@ -141,7 +142,7 @@ def test_an_infeasible_slo_is_reported_and_never_an_unbounded_ask(slo, words):
     assert not solution.feasible
     assert words in solution.shortfall
     assert Binding.INFEASIBLE_SLO in solution.binding
-    assert solution.gpus <= 3 * possible.gpus
+    assert solution.gpus <= 4 * possible.gpus
 
 
 def test_an_objective_that_grows_with_the_prompt_spares_replicas():

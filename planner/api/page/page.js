@@ -1,0 +1,126 @@
+// Polls the planner and hands what it says to the headline, the charts and the table.
+
+import { draw } from "./charts.js";
+import { show as showTable } from "./table.js";
+
+const POLL_MILLISECONDS = 1000;
+const KEPT_TICKS = 2000;
+
+const at = (id) => document.getElementById(id);
+let ticks = [];
+let state = null;
+let shownAt = null;
+
+async function ask(path) {
+  const answer = await fetch(path, { signal: AbortSignal.timeout(5000) });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+/** Fetch the ticks that are new; start over when the planner did. */
+async function refresh() {
+  state = await ask("api/v1/state");
+  const newest = state.last?.decision.decided_at_seconds ?? null;
+  const seen = ticks.at(-1)?.decision.decided_at_seconds ?? null;
+  if (newest === seen) return false;
+  if (newest === null || (seen !== null && newest < seen)) ticks = [];
+  const since = ticks.length ? `&since=${seen}` : "";
+  const { decisions } = await ask(`api/v1/decisions?limit=${KEPT_TICKS}${since}`);
+  ticks = ticks.concat(decisions).slice(-KEPT_TICKS);
+  return true;
+}
+
+const two = (value) => String(Math.floor(value)).padStart(2, "0");
+
+function clock(seconds) {
+  if (state.mode !== "demo") return new Date(seconds * 1000).toLocaleTimeString();
+  return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
+}
+
+function showPool(role) {
+  const pool = state.last?.pools[role];
+  const size = at(role);
+  if (!pool) return;
+  size.textContent = pool.desired_replicas ?? "?";
+  const note = document.createElement("small");
+  if (pool.why) note.textContent = " unknown";
+  else if (pool.ready_replicas < pool.desired_replicas) note.textContent = ` ${pool.ready_replicas} ready`;
+  size.append(note);
+}
+
+function showHeadline() {
+  at("mode").hidden = false;
+  at("mode").textContent = state.mode;
+  at("mode").className = `badge ${state.mode}`;
+  at("profile").textContent = state.profile;
+  at("explanation").textContent = state.explanation;
+  showPool("prefill");
+  showPool("decode");
+  const { gpus_per_replica: each, gpu_budget: budget } = state.budget;
+  const size = state.last?.decision.current;
+  at("gpus").textContent = size ? size.prefill * each.prefill + size.decode * each.decode : "–";
+  if (budget !== null) {
+    const note = document.createElement("small");
+    note.textContent = ` of ${budget}`;
+    at("gpus").append(note);
+  }
+}
+
+const percent = (fraction) => `${(fraction * 100).toFixed(1)} %`;
+const SUMMARY = [
+  ["requests", "Requests", (n) => n.toLocaleString("en")],
+  ["joint_attainment", "SLO attainment", percent],
+  ["ttft_attainment", "TTFT attainment", percent],
+  ["itl_attainment", "ITL attainment", percent],
+  ["gpu_hours", "GPU-hours", (hours) => hours.toFixed(1)],
+  ["static_peak_gpu_hours", "Static peak, GPU-hours", (hours) => hours.toFixed(1)],
+];
+
+function showSummary() {
+  const summary = state.summary ?? {};
+  const entries = SUMMARY.filter(([name]) => typeof summary[name] === "number").map(
+    ([name, title, write]) => [title, write(summary[name])],
+  );
+  if (summary.gpu_hours > 0 && summary.static_peak_gpu_hours > 0) {
+    entries.push(["Saved", percent(1 - summary.gpu_hours / summary.static_peak_gpu_hours)]);
+  }
+  at("summary").hidden = entries.length === 0;
+  at("summary").replaceChildren(...entries.map(([title, value]) => {
+    const entry = document.createElement("div");
+    entry.append(document.createElement("dt"), document.createElement("dd"));
+    entry.firstChild.textContent = title;
+    entry.lastChild.textContent = value;
+    return entry;
+  }));
+}
+
+function showPulse(error) {
+  const pulse = at("pulse");
+  pulse.className = error ? "quiet lost" : "quiet live";
+  if (error) pulse.textContent = shownAt ? `planner not reachable; shown as of ${shownAt}` : "planner not reachable";
+  else {
+    shownAt = new Date().toLocaleTimeString();
+    pulse.textContent = state.last ? `last tick ${clock(state.last.decision.decided_at_seconds)}` : "waiting for the first tick";
+  }
+}
+
+function redraw() {
+  draw(ticks, state.slo, state.mode === "demo");
+  showTable(ticks, clock);
+}
+
+async function poll() {
+  try {
+    const changed = await refresh();
+    showHeadline();
+    showSummary();
+    if (changed) redraw();
+    showPulse(null);
+  } catch (error) {
+    showPulse(error);
+  }
+  setTimeout(poll, POLL_MILLISECONDS);
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state && redraw());
+poll();

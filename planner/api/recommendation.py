@@ -1,0 +1,135 @@
+"""A size on request: the load in plain numbers in, the pair and its reasons out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from planner.api.schemas import Answer, Expectation, Replicas
+from planner.explain import binds, expectation, pair
+from policies.config import PolicySettings, Slo
+from policies.coupling import Solution
+from policies.lengths import Lengths
+from policies.profile import Profile
+from policies.recommend import recommend
+from policies.types import Binding
+
+
+def _whole(value: object) -> object:
+    """Take 8.0 for 8, as JSON does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Beyond these no fleet is meant; they keep the arithmetic finite and the search short.
+Rate = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Tokens = Annotated[float, Field(ge=1, le=1e7, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
+Gpus = Annotated[int, Field(ge=1, le=10**6), BeforeValidator(_whole)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Objective(_Question):
+    """An SLO; what is left out stays as the service has it."""
+
+    ttft_seconds: Seconds | None = None
+    ttft_seconds_per_input_token: Annotated[float, Field(ge=0, le=1)] | None = None
+    itl_seconds: Seconds | None = None
+    attainment_fraction: Share | None = None
+
+    def over(self, slo: Slo) -> Slo:
+        """Fill up what is left out from another objective."""
+        return slo.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class RecommendRequest(_Question):
+    """A steady load to size both pools for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"requests_per_second": 20, "input_tokens": 3000, "output_tokens": 250},
+                {
+                    "requests_per_second": 20,
+                    "input_tokens": 3000,
+                    "input_tokens_cv": 1.2,
+                    "output_tokens": 250,
+                    "slo": {"ttft_seconds": 1, "itl_seconds": 0.03},
+                    "gpu_budget": 8,
+                },
+            ]
+        }
+    )
+
+    requests_per_second: Rate = Field(description="offered rate")
+    input_tokens: Tokens = Field(description="mean prompt length, tokens")
+    input_tokens_cv: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = Field(
+        default=None, description="standard deviation over mean; default: the service's setting"
+    )
+    output_tokens: Tokens = Field(description="mean generated length, tokens")
+    slo: Objective = Objective()
+    gpu_budget: Gpus | None = Field(
+        default=None, description="most GPUs for both roles; default: the service's budget"
+    )
+
+    def settings_over(self, settings: PolicySettings) -> PolicySettings:
+        """The service's settings with this question's own objective and budget."""
+        return settings.model_copy(
+            update={
+                "slo": self.slo.over(settings.slo),
+                "gpu_budget": self.gpu_budget or settings.gpu_budget,
+            }
+        )
+
+    def solve(self, profile: Profile, settings: PolicySettings) -> Recommendation:
+        """Size both pools under the service's profile and settings."""
+        settings = self.settings_over(settings)
+        cv = settings.input_length_cv if self.input_tokens_cv is None else self.input_tokens_cv
+        solution = recommend(
+            profile,
+            settings,
+            requests_per_second=self.requests_per_second,
+            input_tokens=Lengths.lognormal(self.input_tokens, cv),
+            output_tokens_mean=self.output_tokens,
+        )
+        return Recommendation.of(solution, settings.slo, profile.name)
+
+
+class Recommendation(Answer):
+    """The cheapest pair that meets the objective; else the best within bounds and budget."""
+
+    explanation: str = Field(description="the recommendation in one sentence")
+    profile: str
+    replicas: Replicas
+    gpus: int
+    slo: Slo
+    expected: Expectation
+    binding: tuple[Binding, ...] = Field(description="what keeps the pair from being smaller")
+    feasible: bool
+    shortfall: str | None = Field(description="what is missing when not feasible")
+
+    @classmethod
+    def of(cls, solution: Solution, slo: Slo, profile: str) -> Recommendation:
+        """Read a solution of the coupled solve."""
+        return cls(
+            explanation=_sentence(solution, slo),
+            profile=profile,
+            replicas=Replicas.model_validate(solution.replicas),
+            gpus=solution.gpus,
+            slo=slo,
+            expected=Expectation.model_validate(solution.expected),
+            binding=solution.binding,
+            feasible=solution.feasible,
+            shortfall=solution.shortfall,
+        )
+
+
+def _sentence(solution: Solution, slo: Slo) -> str:
+    size = f"{pair(solution.replicas)} replicas on {solution.gpus} GPUs"
+    promise = expectation(solution.expected, slo)
+    parts = [f"{size}: {binds(solution.binding)}", f"expected {promise}"]
+    return "; ".join([*parts, solution.shortfall] if solution.shortfall else parts)

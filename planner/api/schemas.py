@@ -1,0 +1,208 @@
+"""What the API answers. Unknown is null; so is an unbounded latency, and its sentence says so.
+
+Field names equal those of the planner's own records, from which every answer is read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from planner.api.view import Mode
+from planner.explain import explain
+from planner.journal import Record
+from planner.outcome import Outcome, outcome_of
+from policies.config import Slo
+from policies.lengths import Lengths
+from policies.types import Binding, HoldReason, Role
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _mean_of(value: object) -> object:
+    return value.mean if isinstance(value, Lengths) else value
+
+
+Number = Annotated[float | None, AfterValidator(_finite)]
+
+
+class Answer(BaseModel):
+    """A part of an answer, read from the attributes of the planner's own types."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Replicas(Answer):
+    """A replica count for each role."""
+
+    prefill: int
+    decode: int
+
+
+class Requests(Answer):
+    """A number of requests for each role; null is unknown."""
+
+    prefill: Number
+    decode: Number
+
+
+class Latency(Answer):
+    """A latency measured over the observation's window."""
+
+    mean_seconds: Number
+    p95_seconds: Number
+
+
+class Observation(Answer):
+    """What the metrics said; null is unknown and never means zero."""
+
+    observed_at_seconds: float
+    window_seconds: float
+    requests_per_second: Number = Field(description="offered rate, measured at arrival")
+    input_tokens: Annotated[Number, BeforeValidator(_mean_of)] = Field(
+        description="mean prompt length, tokens"
+    )
+    output_tokens_mean: Number
+    prefix_hit_fraction: Number
+    ttft: Latency
+    itl: Latency
+    waiting_requests: Requests
+    running_requests: Requests
+    kv_usage_fraction: Number
+    kv_transfer_backlog_requests: Number
+    problems: tuple[str, ...]
+
+
+class Pool(Answer):
+    """All replicas of one role."""
+
+    desired_replicas: int
+    ready_replicas: int
+    starting_replicas: int
+    draining_replicas: int
+    rollout_in_progress: bool
+
+
+class UnavailablePool(Answer):
+    """A pool that could not be read, and why."""
+
+    why: str
+
+
+class Pools(Answer):
+    """Both pools as found in this tick."""
+
+    prefill: Pool | UnavailablePool
+    decode: Pool | UnavailablePool
+
+
+class Expectation(Answer):
+    """What a pair is predicted to deliver; latencies are at the SLO's own share of requests."""
+
+    ttft_seconds: Number
+    itl_seconds: Number
+    ttft_attainment: float
+    itl_attainment: float
+    joint_attainment: float
+
+
+class Hold(Answer):
+    """Why nothing changes."""
+
+    reason: HoldReason
+    detail: str
+
+
+class Limiter(Answer):
+    """A guard that changed the solved pair, and why."""
+
+    name: str
+    before: Replicas
+    after: Replicas
+    why: str
+
+
+class Decision(Answer):
+    """What to run and why. `raw` is the solved pair before any guard."""
+
+    decided_at_seconds: float
+    current: Replicas | None
+    target: Replicas | None
+    raw: Replicas | None
+    expected: Expectation | None
+    binding: tuple[Binding, ...]
+    hold: Hold | None
+    limiters: tuple[Limiter, ...]
+    notes: tuple[str, ...]
+
+
+class WriteFailure(Answer):
+    """A replica count that could not be written."""
+
+    role: Role
+    why: str
+
+
+class Tick(Answer):
+    """One turn of the loop: what was seen, found and decided."""
+
+    explanation: str = Field(description="the decision in one sentence")
+    outcome: Outcome
+    applied: bool = Field(description="false in advise mode and on a hold")
+    decision: Decision
+    observation: Observation
+    pools: Pools
+    failures: tuple[WriteFailure, ...]
+
+    @classmethod
+    def of(cls, record: Record, slo: Slo) -> Tick:
+        """Read a journal record; the sentence needs the objective to compare with."""
+        return cls(
+            explanation=explain(record.decision, slo),
+            outcome=outcome_of(record.decision),
+            applied=record.applied,
+            decision=Decision.model_validate(record.decision),
+            observation=Observation.model_validate(record.observation),
+            pools=Pools.model_validate(record.pools),
+            failures=tuple(WriteFailure.model_validate(failure) for failure in record.failures),
+        )
+
+
+class Decisions(Answer):
+    """The recent past, newest last."""
+
+    decisions: tuple[Tick, ...]
+
+
+class Budget(Answer):
+    """What the pools may cost: GPUs of one replica, and of all together (null: no limit)."""
+
+    gpus_per_replica: Replicas
+    gpu_budget: int | None
+
+
+class State(Answer):
+    """The planner now. `last` is null before the first tick."""
+
+    mode: Mode
+    profile: str
+    slo: Slo
+    budget: Budget
+    now_seconds: float = Field(description="Unix time, or simulated seconds in a demo")
+    tick_seconds: float
+    explanation: str
+    last: Tick | None
+    summary: dict[str, float | str | None] | None = Field(
+        description="interim result of a demo; null otherwise"
+    )
+
+
+class Health(Answer):
+    """Whether a probe passes, and why."""
+
+    ok: bool
+    why: str

@@ -1,0 +1,167 @@
+"""The planner's own Prometheus metrics, all read from the journal's records.
+
+Gauges are made at scrape time from the newest record, so that what is unknown is absent instead of
+zero or stale, and ages are true even when the loop has stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from planner.api.view import ServiceView
+from planner.journal import Record
+from planner.outcome import outcome_of
+from policies.types import Binding, Decision, Observation, PerRole, PoolState, Role
+
+_PREFIX = "pd_planner_"
+_TICK_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+# A name, a help text, a label (or none), and a value for each of the label's values.
+Sample = tuple[str, str, str, Mapping[str, float | None]]
+
+
+class Telemetry(Collector):
+    """Counts ticks as they happen and shows the newest one when asked."""
+
+    def __init__(self, view: ServiceView) -> None:
+        self._view = view
+        registry = view.registry
+        self._decisions = _counter(registry, "decisions", "Decisions.", "outcome", "reason")
+        self._limited = _counter(registry, "limiter_hits", "Decisions that it changed.", "limiter")
+        self._port_errors = _counter(registry, "port_errors", "Ticks it failed in.", "port")
+        self._write_failures = _counter(registry, "write_failures", "Failed writes.", "role")
+        self._ticks = Histogram(
+            f"{_PREFIX}tick_seconds",
+            "Real time from the start of a tick to the end of its writes.",
+            buckets=_TICK_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        for role in Role:
+            self._write_failures.labels(role)
+        for port in ("metrics", "workload", "scale"):
+            self._port_errors.labels(port)
+        registry.register(self)
+
+    def observe(self, record: Record) -> None:
+        """Count one tick; fits the loop as a listener."""
+        decision = record.decision
+        self._decisions.labels(outcome_of(decision), _reason(decision)).inc()
+        for limiter in decision.limiters:
+            self._limited.labels(limiter.name).inc()
+        for failure in record.failures:
+            self._write_failures.labels(failure.role).inc()
+        for port, failed in _failed_ports(record):
+            self._port_errors.labels(port).inc(float(failed))
+        if record.took_seconds is not None:
+            self._ticks.observe(record.took_seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges of the newest record; without one only what is configured."""
+        yield from map(_family, self._configured())
+        last = self._view.journal.last
+        if last is None:
+            return
+        age = self._view.clock.now_seconds() - last.observation.observed_at_seconds
+        yield _family(("observation_age_seconds", "Age of the metrics last seen.", "", {"": age}))
+        yield from map(_family, _sizes(last))
+        yield from map(_family, _seen(last.observation))
+        yield from map(_family, _decided(last.decision))
+
+    def _configured(self) -> Iterator[Sample]:
+        view, slo = self._view, self._view.settings.slo
+        yield "info", "The profile in use.", "profile", {view.profile.name: 1.0}
+        modes = {mode: float(mode == view.mode) for mode in ("advise", "act", "demo")}
+        yield "mode", "1 for the mode in use.", "mode", modes
+        yield "slo_ttft_seconds", "Objective for TTFT.", "", {"": slo.ttft_seconds}
+        yield "slo_itl_seconds", "Objective for ITL.", "", {"": slo.itl_seconds}
+        share = "Share of requests that must meet the objectives."
+        yield "slo_attainment_fraction", share, "", {"": slo.attainment_fraction}
+
+
+def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"{_PREFIX}{name}", text, labels, registry=registry)
+
+
+def _family(sample: Sample) -> GaugeMetricFamily:
+    name, text, label, values = sample
+    family = GaugeMetricFamily(f"{_PREFIX}{name}", text, labels=[label] if label else [])
+    for value, number in values.items():
+        if number is not None:
+            family.add_metric([value] if label else [], number)
+    return family
+
+
+def _reason(decision: Decision) -> str:
+    if decision.hold is not None:
+        return decision.hold.reason
+    return decision.binding[0] if decision.binding else "none"
+
+
+def _failed_ports(record: Record) -> Iterator[tuple[str, bool]]:
+    yield "metrics", record.observation.requests_per_second is None
+    yield "workload", not all(isinstance(pool, PoolState) for pool in record.pools)
+    yield "scale", bool(record.failures)
+
+
+def _by_role(values: PerRole[float | None]) -> dict[str, float | None]:
+    return {str(role): value for role, value in values.items()}
+
+
+def _by_role_of(values: PerRole[int] | None) -> dict[str, float | None]:
+    return _by_role(values.map(float)) if values else {}
+
+
+def _sizes(record: Record) -> Iterator[Sample]:
+    decision = record.decision
+    ready = record.pools.map(
+        lambda p: float(p.ready_replicas) if isinstance(p, PoolState) else None
+    )
+    yield "desired_replicas", "Replicas decided on.", "role", _by_role_of(decision.target)
+    yield "current_replicas", "Replicas asked for so far.", "role", _by_role_of(decision.current)
+    yield "solved_replicas", "Replicas before any guard.", "role", _by_role_of(decision.raw)
+    yield "ready_replicas", "Replicas that serve.", "role", _by_role(ready)
+
+
+def _seen(seen: Observation) -> Iterator[Sample]:
+    tokens = seen.input_tokens.mean if seen.input_tokens else None
+    waiting = _by_role(seen.waiting_requests)
+    rate = seen.requests_per_second
+    yield "demand_requests_per_second", "Offered rate, at arrival.", "", {"": rate}
+    yield "demand_input_tokens", "Mean prompt length.", "", {"": tokens}
+    yield "demand_output_tokens", "Mean generated length.", "", {"": seen.output_tokens_mean}
+    for name, latency in (("ttft", seen.ttft), ("itl", seen.itl)):
+        values = {"mean": latency.mean_seconds, "p95": latency.p95_seconds}
+        yield f"observed_{name}_seconds", f"Measured {name.upper()}.", "statistic", values
+    yield "waiting_requests", "Requests waiting.", "role", waiting
+    backlog = seen.kv_transfer_backlog_requests
+    yield "kv_transfer_backlog_requests", "Requests waiting for KV transfer.", "", {"": backlog}
+
+
+def _decided(decision: Decision) -> Iterator[Sample]:
+    yield "last_tick_timestamp_seconds", "Newest tick.", "", {"": decision.decided_at_seconds}
+    yield (
+        "binding",
+        "1 for what keeps the pair from being smaller.",
+        "constraint",
+        {str(constraint): float(constraint in decision.binding) for constraint in Binding},
+    )
+    expected = decision.expected
+    if expected is None:
+        return
+    share = "at the objective's share of requests."
+    yield "expected_ttft_seconds", f"Predicted TTFT {share}", "", {"": expected.ttft_seconds}
+    yield "expected_itl_seconds", f"Predicted ITL {share}", "", {"": expected.itl_seconds}
+    yield (
+        "expected_attainment_fraction",
+        "Predicted share that meets it.",
+        "objective",
+        {
+            "ttft": expected.ttft_attainment,
+            "itl": expected.itl_attainment,
+            "joint": expected.joint_attainment,
+        },
+    )

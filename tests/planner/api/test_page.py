@@ -1,0 +1,145 @@
+"""The live page in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from planner.api.app import make_app
+from planner.explain import explain
+from planner.journal import Journal
+
+pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120)]
+
+# Nothing but the page itself may use the network.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console says is wrong."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    page = browser.new_page()
+    page.on("console", lambda said: complaints.append(said.text) if said.type != "log" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    page.close()
+
+
+def drawn_lines(page: Page) -> dict[str, int]:
+    """How many lines each chart shows, by its caption."""
+    figures = page.locator("figure.chart")
+    return {
+        figure.locator("figcaption b").inner_text(): figure.locator(
+            "g.trace:has(path.js-line)"
+        ).count()
+        for figure in figures.all()
+    }
+
+
+def test_it_shows_the_decision_and_draws_every_chart(server, lived, page, complaints):
+    page.goto(server)
+    sentence = explain(lived.journal.last.decision, lived.settings.slo)
+    expect(page.locator("#explanation")).to_have_text(sentence)
+    expect(page.locator("#mode")).to_have_text("demo")
+    size = lived.journal.last.decision.current
+    expect(page.locator("#prefill")).to_have_text(str(size.prefill))
+    expect(page.locator("#gpus")).to_have_text(f"{size.prefill + size.decode} of 16")
+    page.wait_for_selector("figure.chart path.js-line")
+    assert drawn_lines(page) == {
+        "Offered rate": 1,
+        "Replicas": 4,
+        "TTFT p95": 2,
+        "ITL p95": 2,
+        "Waiting": 3,
+        "P:D ratio": 1,
+    }
+    assert complaints == []
+
+
+def test_the_table_joins_holds_and_names_failures(server, page, complaints):
+    page.goto(server)
+    rows = page.locator("#decisions tr")
+    expect(rows.first).to_contain_text(re.compile(r"hold .\d+"))
+    shown = page.locator("#decisions").inner_text()
+    assert "127.0.0.1:9090 refused the connection" in shown
+    assert "403 Forbidden" in shown
+    assert rows.count() < 80
+    assert complaints == []
+
+
+def test_the_summary_of_a_demo_says_what_was_saved(server, page):
+    page.goto(server)
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text("51,234")
+    expect(summary).to_contain_text("42.0 %")
+
+
+def test_before_the_first_tick_it_says_so(view, page, complaints, serve):
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        waiting = "no decision yet: waiting for the first tick"
+        expect(page.locator("#explanation")).to_have_text(waiting)
+        expect(page.locator("figure.chart").first).to_contain_text("no data yet")
+        expect(page.locator("#decisions")).to_have_text("no data yet")
+    assert complaints == []
+
+
+def test_new_ticks_appear_by_themselves_and_a_restart_starts_over(view, page, serve, records):
+    view = replace(view, journal=Journal(limit=1))  # so that a restart forgets the past
+
+    def show(index: int) -> None:
+        view.journal.append(records[index])
+        sentence = explain(records[index].decision, view.settings.slo)
+        expect(page.locator("#explanation")).to_have_text(sentence)
+
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        show(100)
+        show(205)
+        expect(page.locator("#decisions tr")).to_have_count(2)
+        show(0)
+        expect(page.locator("#decisions tr")).to_have_count(1)
+
+
+def test_it_says_when_the_planner_is_gone_and_keeps_what_it_knew(lived, page, serve):
+    with serve(make_app(lived)) as address:
+        page.goto(address)
+        expect(page.locator("#pulse")).to_contain_text("last tick 05:59:00")
+    expect(page.locator("#pulse")).to_contain_text("planner not reachable; shown as of")
+    expect(page.locator("#prefill")).to_have_text(str(lived.journal.last.decision.current.prefill))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [pytest.param(390, id="phone"), pytest.param(1366, id="laptop")])
+def test_it_fits_the_screen(server, browser, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto(server)
+    page.wait_for_selector("figure.chart path.js-line")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
