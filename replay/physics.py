@@ -55,8 +55,10 @@ class TransferPhysics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodePhysics:
-    """One decode replica: an iteration takes base + per_sequence*B + per_context_token*sum(context)
-    seconds and gives every sequence of the batch one token.
+    """One decode replica.
+
+    An iteration takes base + per_sequence*B + per_context_token*sum(context) seconds and gives
+    every sequence of the batch one token.
     """
 
     base_seconds: float

@@ -92,7 +92,7 @@ def schedule(state: State, laws: Laws, replica: int) -> None:
     set_timer(stations, station, began + span(first, growth, steps))
 
 
-def advance_batch(state: State, laws: Laws, replica: int, now: float) -> None:
+def advance_batch(state: State, replica: int, now: float) -> None:
     """Complete the iterations that the timer stood for; `now` is the end of the last of them."""
     decode = state.decode
     decode.iteration[replica] += decode.steps[replica]
@@ -106,13 +106,13 @@ def finish_due(state: State, laws: Laws, replica: int, now: float) -> int:
     top = replica * laws.max_sequences
     finished = 0
     while decode.batch[replica] > 0 and ends.iteration[top] <= decode.iteration[replica]:
-        finish(state, laws, replica, ends.slot[top], now)
+        finish(state, replica, ends.slot[top], now)
         pop_end(state, laws, replica)
         finished += 1
     return finished
 
 
-def finish(state: State, laws: Laws, replica: int, slot: int, now: float) -> None:
+def finish(state: State, replica: int, slot: int, now: float) -> None:
     """Record a finished request and give back what it held."""
     decode, slots, rows = state.decode, state.slots, state.finished
     tokens = slots.input_tokens[slot] + slots.output_tokens[slot]
@@ -165,9 +165,7 @@ def record_first_token(state: State, slot: int) -> None:
     state.counts[FIRST_ROWS] = row + 1
 
 
-def push_end(
-    state: State, laws: Laws, replica: int, iteration: int, slot: int, size: int
-) -> None:
+def push_end(state: State, laws: Laws, replica: int, iteration: int, slot: int, size: int) -> None:
     """Add a sequence to the replica's heap, which holds `size`."""
     ends = state.ends
     base = replica * laws.max_sequences

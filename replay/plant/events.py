@@ -123,7 +123,7 @@ def decode_timer(state: State, laws: Laws, replica: int, now: float) -> None:
         schedule(state, laws, replica)
         hand_over(state, laws, now)
         return
-    advance_batch(state, laws, replica, now)
+    advance_batch(state, replica, now)
     finished = finish_due(state, laws, replica, now)
     join_landed(state, laws, replica, now)
     schedule(state, laws, replica)

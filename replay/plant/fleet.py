@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policies.types import Role
-from replay.plant import decode, prefill
+from replay.plant.prefill import holds_nothing
 from replay.plant.state import (
     ABSENT,
     DRAINING,
@@ -68,7 +68,7 @@ def drain(state: State, role: Role, replica: int, now: float) -> None:
     pool = pool_of(state, role)
     pool.status[replica] = DRAINING
     empty = (
-        prefill.holds_nothing(state, replica)
+        holds_nothing(state, replica)
         if role is Role.PREFILL
         else state.decode.sequences[replica] == 0
     )
@@ -81,14 +81,16 @@ def bill_gone(state: State, role: Role) -> Iterator[float]:
     pool = pool_of(state, role)
     for replica in replicas_that_are(state, role, GONE):
         pool.status[replica] = ABSENT
-        yield pool.gone_seconds[replica] - pool.asked_seconds[replica]
+        yield float(pool.gone_seconds[replica] - pool.asked_seconds[replica])
 
 
-def present_seconds(state: State, role: Role, now: float) -> float:
-    """How long all present replicas of a role have been there, together."""
+def unbilled_seconds(state: State, role: Role, now: float) -> float:
+    """How long all replicas that `bill_gone` has not told yet have been there, together."""
     pool = pool_of(state, role)
+    going = replicas_that_are(state, role, GONE)
     present = replicas_that_are(state, role, STARTING, READY, DRAINING)
-    return sum(now - pool.asked_seconds[replica] for replica in present)
+    ends = sum(float(pool.gone_seconds[r]) for r in going) + now * len(present)
+    return ends - sum(float(pool.asked_seconds[r]) for r in going + present)
 
 
 def unmoved_bytes(state: State, now: float) -> float:

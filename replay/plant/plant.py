@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,6 +81,7 @@ class Plant:
             return
         _check(requests, max(self._now_seconds, self._last_offered_seconds))
         self._last_offered_seconds = float(requests.arrival_seconds[-1])
+        requests = replace(requests, output_tokens=np.ceil(requests.output_tokens))
         for first in range(0, len(requests), _ROWS_AT_ONCE):
             self._offered.append(requests.take(slice(first, first + _ROWS_AT_ONCE)))
         if self._state.counts[NEXT_ARRIVAL] == self._state.counts[ARRIVAL_ROWS]:
@@ -169,17 +171,17 @@ class Plant:
         set_timer(self._state.stations, ROUTER, float(block.arrival_seconds[0]))
 
     def _bill_gone(self, role: Role) -> None:
-        seconds = sum(fleet.bill_gone(self._state, role))
-        self._billed_seconds = PerRole.of(
-            lambda r: self._billed_seconds[r] + (seconds if r is role else 0.0)
-        )
+        seconds = self._billed_seconds[role] + sum(fleet.bill_gone(self._state, role))
+        self._billed_seconds = self._billed_seconds.but(role, seconds)
 
     def _gpu_seconds(self) -> PerRole[float]:
         return PerRole.of(
-            lambda role: self._physics.gpus_per_replica[role]
-            * (
-                self._billed_seconds[role]
-                + fleet.present_seconds(self._state, role, self._now_seconds)
+            lambda role: (
+                self._physics.gpus_per_replica[role]
+                * (
+                    self._billed_seconds[role]
+                    + fleet.unbilled_seconds(self._state, role, self._now_seconds)
+                )
             )
         )
 

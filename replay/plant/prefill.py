@@ -74,10 +74,7 @@ def idle_replica(state: State, laws: Laws, slot: int) -> int:
             prefill.status[replica] == READY
             and is_idle(state, replica)
             and has_memory(state, laws, replica, slot)
-            and (
-                best == NO_REPLICA
-                or prefill.pinned_tokens[replica] < prefill.pinned_tokens[best]
-            )
+            and (best == NO_REPLICA or prefill.pinned_tokens[replica] < prefill.pinned_tokens[best])
         ):
             best = replica
     return best

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from policies.types import PerRole, Role
 from replay.plant import fleet
-from replay.plant.prefill import is_idle
 from replay.plant.records import ReplicaCounts, Snapshot
 from replay.plant.state import (
     ARRIVED,

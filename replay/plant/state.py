@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import MutableSequence
-from typing import Final, NamedTuple, TypeVar, cast
-
-import numpy as np
+from typing import Final, NamedTuple, TypeVar
 
 from replay.physics import Physics, Router
 
