@@ -26,6 +26,14 @@ COMMANDS = {
         "planner.commands.recommend",
         "print the pair of pools for a given load",
     ),
+    "replay": (
+        "planner.commands.replay",
+        "play a trace against a simulated fleet under one policy",
+    ),
+    "compare": (
+        "planner.commands.compare",
+        "set policies side by side on traces, against a clairvoyant bound",
+    ),
     "schema": ("planner.commands.schema", "print the JSON schema of the configuration file"),
 }
 

@@ -98,8 +98,10 @@ class _Grid:
             load.decode_tokens_per_second / replica.tokens_per_second_within_slo,
         )
         high = self.scene.settings.roles.map(lambda role: role.max_replicas)
-        return needed.zip(high).zip(self.scene.initial).map(
-            lambda x: max(min(math.ceil(x[0][0] * 1.6) + 4, x[0][1]), x[1])
+        return (
+            needed.zip(high)
+            .zip(self.scene.initial)
+            .map(lambda x: max(min(math.ceil(x[0][0] * 1.6) + 4, x[0][1]), x[1]))
         )
 
     @cached_property
@@ -211,9 +213,12 @@ def relaxed_gpu_hours(scene: Scene) -> float:
     grid = _Grid(scene)
     allowed = (1 - scene.settings.slo.attainment_fraction) * float(grid.demand.requests.sum())
     prices = np.geomspace(0.1, _LARGEST_PRICE, 25)
-    return max(
-        float(grid.path(price, grid.missed_in_fluid).cost - price * allowed) for price in prices
-    ) / 3600
+    return (
+        max(
+            float(grid.path(price, grid.missed_in_fluid).cost - price * allowed) for price in prices
+        )
+        / 3600
+    )
 
 
 @dataclass(frozen=True, slots=True)

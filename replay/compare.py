@@ -14,6 +14,7 @@ from policies.profile import Profile
 from policies.types import PerRole
 from replay.baselines.registry import BOUND, CONTENDERS
 from replay.bound import relaxed_gpu_hours
+from replay.compiled import numba_installed
 from replay.physics import Physics
 from replay.requests import Requests
 from replay.scene import TICK_SECONDS, Scene
@@ -26,7 +27,10 @@ from replay.traces.sample import sample_trace
 from replay.traces.shape import scale_rate
 
 SAMPLE = "sample"
+SEARCHES = (BOUND, "static_peak")  # they replay a trace many times to make one policy
 _MOST_POINTS = 400
+_WORTH_COMPILING = 1_000_000  # requests, about 20 s of the simulator as plain Python
+_REPLAYS_OF_SEARCH = 60
 _MOST_IN_MEMORY = 5_000_000  # requests; 160 MB
 
 
@@ -76,9 +80,8 @@ class Stage:
     settings: PolicySettings
     profile_error: float = 0.0
     tick_seconds: float = TICK_SECONDS
-    compiled: bool | None = None
 
-    def scene(self, trace: Trace, seed: int = 0) -> Scene:
+    def scene(self, trace: Trace, *, seed: int = 0, compiled: bool | None = None) -> Scene:
         """Set a trace on this stage."""
         slowness = 1.0 + self.profile_error
         startup = self.settings.roles.map(lambda role: role.startup_seconds)
@@ -97,7 +100,7 @@ class Stage:
             initial=initial_pair(trace, self.profile, self.settings),
             tick_seconds=self.tick_seconds,
             seed=seed,
-            compiled=self.compiled,
+            compiled=compiled,
         )
 
 
@@ -176,7 +179,8 @@ class Run:
 
 def play(case: Case) -> Run:
     """Run one case, in this process."""
-    scene = case.stage.scene(case.workload.open(case.seed), case.seed)
+    trace = case.workload.open(case.seed)
+    scene = case.stage.scene(trace, seed=case.seed, compiled=_compiled(trace, case.policy))
     contender = CONTENDERS[case.policy]
     policy = contender.make(scene, contender.knobs(**case.knobs))
     timeline = Timeline()
@@ -190,6 +194,20 @@ def play(case: Case) -> Run:
         timeline=tuple(timeline.moments),
         relaxed_gpu_hours=relaxed_gpu_hours(scene) if case.policy == BOUND else None,
     )
+
+
+def _compiled(trace: Trace, policy: str) -> bool | None:
+    """Whether to wait for machine code: long runs and searches make up for its 20 seconds.
+
+    None takes it if an earlier run has left it on disk, or if numba is not there at all.
+    """
+    replays = _REPLAYS_OF_SEARCH if policy in SEARCHES else 1
+    seen = 0
+    for chunk in trace.chunks():
+        seen += len(chunk)
+        if seen * replays > _WORTH_COMPILING and numba_installed():
+            return True
+    return None
 
 
 def play_all(
@@ -224,7 +242,7 @@ def play_all(
 
 
 def _quickness(case: Case) -> int:
-    return {BOUND: 0, "static_peak": 1, "concurrency_panic": 2}.get(case.policy, 3)
+    return SEARCHES.index(case.policy) if case.policy in SEARCHES else len(SEARCHES)
 
 
 def as_dict(run: Run) -> dict[str, Any]:

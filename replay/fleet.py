@@ -33,14 +33,20 @@ class Fleet:
         return self._plant.now_seconds
 
     def advance(self, until_seconds: float) -> None:
-        """Let the fleet run; a time already reached changes nothing."""
+        """Let the fleet run; a time already reached changes nothing.
+
+        Once nothing more can happen, time stands still: an idle end would be billed, and longer
+        under a policy that decides less often.
+        """
         if until_seconds <= self._plant.now_seconds:
             return
         arrived = self._arrivals(until_seconds)
         self._plant.offer(arrived)
-        self._plant.advance(until_seconds)
+        while not self.finished and self._plant.now_seconds < until_seconds:
+            now = self._plant.now_seconds + 1.0 if self.exhausted else until_seconds
+            self._plant.advance(min(now, until_seconds))
         first, finished = self._plant.take_first_tokens(), self._plant.take_finished()
-        self._meter.record(until_seconds, arrived, first, finished)
+        self._meter.record(self._plant.now_seconds, arrived, first, finished)
         self._scorer.finish(finished.ttft_seconds, finished.itl_seconds, finished.input_tokens)
 
     def _arrivals(self, until_seconds: float) -> Requests:

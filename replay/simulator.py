@@ -75,6 +75,8 @@ def run(
     while not fleet.finished and waited_seconds < _PATIENCE_SECONDS:
         now = fleet.now_seconds + tick_seconds
         fleet.advance(now)
+        if fleet.finished:
+            break
         observation, pools = fleet.observe(), fleet.pools()
         decision, memory = policy.decide(observation, PerRole(*pools), memory, now)
         if decision.changes and decision.target is not None:
