@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +50,8 @@ class Schedule:
     ) -> tuple[Decision, Memory]:
         """Ask for each replica one lead time before its slot, and keep it until the slot ends.
 
-        The lead is the start-up time and a tick, the next chance to ask. A gap shorter than the start-up time is bridged: waiting costs no more than starting again.
+        The lead is the start-up time and a tick, the next chance to ask. A gap shorter than the
+        start-up time is bridged: waiting costs no more than starting again.
         """
         target = PerRole.of(lambda role: self._needed(role, now_seconds))
         return Decision(decided_at_seconds=now_seconds, current=None, target=target), memory
@@ -303,8 +305,5 @@ def _stretches(schedule: Schedule) -> list[tuple[Role, int, int, int]]:
     for role in Role:
         sizes = np.array([pair[role] for pair in schedule.sizes])
         edges = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
-        found += [
-            (role, first, end, int(sizes[first]))
-            for first, end in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        found += [(role, first, end, int(sizes[first])) for first, end in pairwise(edges)]
     return found

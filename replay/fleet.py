@@ -25,6 +25,7 @@ class Fleet:
         self.exhausted = False
         self._meter = Meter(window_seconds, plant.now_seconds)
         self._scorer = Scorer(slo)
+        self._offered_requests = 0
         self._scaling_events = 0
 
     @property
@@ -42,6 +43,7 @@ class Fleet:
             return
         arrived = self._arrivals(until_seconds)
         self._plant.offer(arrived)
+        self._offered_requests += len(arrived)
         while not self.finished and self._plant.now_seconds < until_seconds:
             now = self._plant.now_seconds + 1.0 if self.exhausted else until_seconds
             self._plant.advance(min(now, until_seconds))
@@ -72,9 +74,9 @@ class Fleet:
 
     @property
     def unfinished_requests(self) -> int:
-        """Requests inside the fleet."""
+        """Requests that were taken from the trace and have not left yet."""
         snapshot = self._plant.snapshot()
-        return snapshot.arrived_requests - snapshot.finished_requests - snapshot.lost_requests
+        return self._offered_requests - snapshot.finished_requests - snapshot.lost_requests
 
     def snapshot(self) -> Snapshot:
         """Everything countable about the fleet now."""

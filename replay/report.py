@@ -71,21 +71,20 @@ def table_text(rows: Sequence[Row]) -> str:
 def run_text(told: Mapping[str, Any]) -> str:
     """One run in a few lines."""
     itl = told["itl_p95_seconds"]
-    return "\n".join(
-        (
-            f"{told['policy']} on {told['trace']} (rate x {told['rate_scale']:g}): "
-            f"{told['requests']:,} requests",
-            f"  under {told['configuration']}",
-            f"attained {_share(told['joint_attainment'])} of requests: "
-            f"TTFT {_share(told['ttft_attainment'])}, ITL {_share(told['itl_attainment'])}",
-            f"TTFT p95 {_number(told['ttft_p95_seconds'], '.3g')} s, "
-            f"ITL p95 {_number(itl and 1000 * itl, '.3g')} ms",
-            f"{told['gpu_hours']:.2f} GPU-hours, {told['scaling_events']} scaling events, "
-            f"P:D {_number(told['p_d_ratio_mean'])} on average",
-            f"{told['wall_seconds']:.1f} s, "
-            f"{told['simulated_requests_per_second']:,.0f} requests/s simulated",
-        )
-    )
+    lines = [
+        f"{told['policy']} on {told['trace']} (rate x {told['rate_scale']:g}): ",
+        f"{told['requests']:,} requests\n",
+        f"  under {told['configuration']}\n",
+        f"attained {_share(told['joint_attainment'])} of requests: ",
+        f"TTFT {_share(told['ttft_attainment'])}, ITL {_share(told['itl_attainment'])}\n",
+        f"TTFT p95 {_number(told['ttft_p95_seconds'], '.3g')} s, ",
+        f"ITL p95 {_number(itl and 1000 * itl, '.3g')} ms\n",
+        f"{told['gpu_hours']:.2f} GPU-hours, {told['scaling_events']} scaling events, ",
+        f"P:D {_number(told['p_d_ratio_mean'])} on average\n",
+        f"{told['wall_seconds']:.1f} s, ",
+        f"{told['simulated_requests_per_second']:,.0f} requests/s simulated",
+    ]
+    return "".join(lines)
 
 
 def html_page(rows: Sequence[Row], runs: Sequence[Run], heading: str) -> str:

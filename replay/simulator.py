@@ -72,7 +72,7 @@ def run(
     """
     memory = Memory()
     waited_seconds = 0.0
-    while not fleet.finished and waited_seconds < _PATIENCE_SECONDS:
+    while waited_seconds < _PATIENCE_SECONDS:
         now = fleet.now_seconds + tick_seconds
         fleet.advance(now)
         if fleet.finished:

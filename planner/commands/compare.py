@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from planner.commands.arguments import positive_int
 from planner.commands.stage import (
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--equal-attainment",
         action="store_true",
-        help="sweep each policy's headroom for the GPU-hours at which it just attains the objective",
+        help="sweep each policy's headroom for the GPU-hours that the objective takes it",
     )
     add("--processes", type=positive_int, default=os.cpu_count() or 1, help="default: one a core")
     add("--html", type=Path, metavar="FILE", help="write one self-contained page with charts")
@@ -127,7 +128,7 @@ class Progress:
         self._total, self._done = total, 0
         self._bar = sys.stderr.isatty()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         self._show("")
         return self
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from policies.engine import Engine
 from policies.memory import Memory
-from policies.types import Decision, HoldReason, Hold, Observation, PerRole, Pools, Role
+from policies.types import Decision, Hold, HoldReason, Observation, PerRole, Pools, Role
 from replay.baselines.rule import Knobs, within_limits
 from replay.scene import Scene
 from replay.simulator import Policy
