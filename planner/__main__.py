@@ -27,6 +27,14 @@ COMMANDS = {
         "print the pair of pools for a given load",
     ),
     "trace": ("planner.commands.trace", "look at a trace of requests, or make one"),
+    "replay": (
+        "planner.commands.replay",
+        "play a trace against a simulated fleet under one policy",
+    ),
+    "compare": (
+        "planner.commands.compare",
+        "set policies side by side on traces, against a clairvoyant bound",
+    ),
     "schema": ("planner.commands.schema", "print the JSON schema of the configuration file"),
 }
 

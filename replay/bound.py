@@ -12,23 +12,24 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from policies.capacity import Capacity
-from policies.demand import Demand
+from policies.demand import Demand, Load
 from policies.horizon import Path, cheapest_path
 from policies.memory import Memory
 from policies.types import Decision, Observation, PerRole, Pools, Role
 from replay.baselines.replica import Replica
 from replay.requests import Floats
-from replay.scene import TICK_SECONDS, Scene
+from replay.scene import Scene
 from replay.scoring import Score
 from replay.sizing import Offered, offered
 
 _LONGEST_IN_MINUTES_SECONDS = 12 * 3600.0
-_LOAD_FACTORS = (1.0, 0.9, 1.1, 1.25)
-_BISECTIONS = 7
+_LOAD_FACTORS = (0.9, 1.0, 1.15)
+_BISECTIONS = 6
 _LARGEST_PRICE = 1e5  # GPU-seconds for one request
 
 
@@ -38,7 +39,7 @@ class Schedule:
 
     slot_seconds: float
     sizes: tuple[PerRole[int], ...]
-    startup_seconds: PerRole[float]
+    lead_seconds: PerRole[float]
 
     def decide(
         self,
@@ -47,16 +48,16 @@ class Schedule:
         memory: Memory,
         now_seconds: float,
     ) -> tuple[Decision, Memory]:
-        """Ask for each replica one start-up time before its slot, and keep it until the slot ends.
+        """Ask for each replica one lead time before its slot, and keep it until the slot ends.
 
-        A gap shorter than the start-up time is bridged: waiting costs no more than starting again.
+        The lead is the start-up time and a tick, the next chance to ask. A gap shorter than the
+        start-up time is bridged: waiting costs no more than starting again.
         """
         target = PerRole.of(lambda role: self._needed(role, now_seconds))
         return Decision(decided_at_seconds=now_seconds, current=None, target=target), memory
 
     def _needed(self, role: Role, now_seconds: float) -> int:
-        # One tick more, because the next chance to ask comes only then.
-        until = now_seconds + self.startup_seconds[role] + TICK_SECONDS
+        until = now_seconds + self.lead_seconds[role]
         last = len(self.sizes) - 1
         first = min(int(now_seconds / self.slot_seconds), last)
         end = min(math.ceil(until / self.slot_seconds), last + 1)
@@ -67,7 +68,7 @@ class Schedule:
         changed = list(self.sizes)
         for slot in range(*slots.indices(len(changed))):
             changed[slot] = changed[slot].but(role, size)
-        return Schedule(self.slot_seconds, tuple(changed), self.startup_seconds)
+        return Schedule(self.slot_seconds, tuple(changed), self.lead_seconds)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,10 @@ class _Grid:
             load.decode_tokens_per_second / replica.tokens_per_second_within_slo,
         )
         high = self.scene.settings.roles.map(lambda role: role.max_replicas)
-        return needed.zip(high).zip(self.scene.initial).map(
-            lambda x: max(min(math.ceil(x[0][0] * 1.6) + 4, x[0][1]), x[1])
+        return (
+            needed.zip(high)
+            .zip(self.scene.initial)
+            .map(lambda x: max(min(math.ceil(x[0][0] * 1.6) + 4, x[0][1]), x[1]))
         )
 
     @cached_property
@@ -173,7 +176,7 @@ class _Grid:
 
     def _shares(self, slot: int, load_factor: float) -> tuple[Floats, Floats]:
         demand = self.demand.peak_demand(slice(slot, slot + 1))
-        load = demand.load.times(load_factor)
+        load = _times(demand.load, load_factor)
         capacity = Capacity(
             self.scene.truth, self.scene.settings, Demand(load=load, shape=demand.shape)
         )
@@ -195,6 +198,14 @@ class _Grid:
         return np.array([0.0, *prefill]), np.array([0.0, *decode])
 
 
+def _times(load: Load, factor: float) -> Load:
+    return Load(
+        prefill_erlangs=load.prefill_erlangs * factor,
+        decode_tokens_per_second=load.decode_tokens_per_second * factor,
+        kv_token_steps_per_second=load.kv_token_steps_per_second * factor,
+    )
+
+
 def relaxed_gpu_hours(scene: Scene) -> float:
     """Least GPU-hours of the fluid model at the objective, by its Lagrangian dual.
 
@@ -204,9 +215,12 @@ def relaxed_gpu_hours(scene: Scene) -> float:
     grid = _Grid(scene)
     allowed = (1 - scene.settings.slo.attainment_fraction) * float(grid.demand.requests.sum())
     prices = np.geomspace(0.1, _LARGEST_PRICE, 25)
-    return max(
-        float(grid.path(price, grid.missed_in_fluid).cost - price * allowed) for price in prices
-    ) / 3600
+    return (
+        max(
+            float(grid.path(price, grid.missed_in_fluid).cost - price * allowed) for price in prices
+        )
+        / 3600
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +233,7 @@ class _Found:
         return self.score.joint_attainment or 0.0
 
 
-def clairvoyant(scene: Scene, *, cuts: int = 100) -> Schedule:
+def clairvoyant(scene: Scene, *, cuts: int = 60) -> Schedule:
     """Find the cheapest schedule that attains the objective in replay.
 
     Candidates come from dynamic programming over the true demand with queueing, at several load
@@ -239,10 +253,11 @@ def clairvoyant(scene: Scene, *, cuts: int = 100) -> Schedule:
 def _attaining(grid: _Grid, load_factor: float, objective: float) -> _Found:
     """Bisect on the logarithm of the price for the cheapest schedule that attains."""
     missed = grid.missed_with_queues(load_factor)
+    lead_seconds = grid.startup_seconds.map(lambda seconds: seconds + grid.scene.tick_seconds)
 
     def at(price: float) -> _Found:
         sizes = grid.path(price, missed).pairs
-        schedule = Schedule(grid.demand.window_seconds, sizes, grid.startup_seconds)
+        schedule = Schedule(grid.demand.window_seconds, sizes, lead_seconds)
         return _Found(schedule, grid.scene.play(schedule))
 
     best, low, high = at(_LARGEST_PRICE), 0.0, math.log(_LARGEST_PRICE)
@@ -290,8 +305,5 @@ def _stretches(schedule: Schedule) -> list[tuple[Role, int, int, int]]:
     for role in Role:
         sizes = np.array([pair[role] for pair in schedule.sizes])
         edges = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
-        found += [
-            (role, first, end, int(sizes[first]))
-            for first, end in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        found += [(role, first, end, int(sizes[first])) for first, end in pairwise(edges)]
     return found

@@ -19,11 +19,13 @@ class Fleet:
         self, plant: Plant, chunks: Iterator[Requests], slo: Slo, *, window_seconds: float = 60.0
     ) -> None:
         self._plant = plant
+        self._start_seconds = plant.now_seconds
         self._chunks = chunks
         self._ahead = Requests.of((), (), ())
         self.exhausted = False
         self._meter = Meter(window_seconds, plant.now_seconds)
         self._scorer = Scorer(slo)
+        self._offered_requests = 0
         self._scaling_events = 0
 
     @property
@@ -32,15 +34,22 @@ class Fleet:
         return self._plant.now_seconds
 
     def advance(self, until_seconds: float) -> None:
-        """Let the fleet run; a time already reached changes nothing."""
+        """Let the fleet run; a time already reached changes nothing.
+
+        Once nothing more can happen, time stands still: an idle end would be billed, and longer
+        under a policy that decides less often.
+        """
         if until_seconds <= self._plant.now_seconds:
             return
         arrived = self._arrivals(until_seconds)
         self._plant.offer(arrived)
-        self._plant.advance(until_seconds)
+        self._offered_requests += len(arrived)
+        while not self.finished and self._plant.now_seconds < until_seconds:
+            now = self._plant.now_seconds + 1.0 if self.exhausted else until_seconds
+            self._plant.advance(min(now, until_seconds))
         first, finished = self._plant.take_first_tokens(), self._plant.take_finished()
-        self._meter.record(until_seconds, arrived, first, finished)
-        self._scorer.finish(finished.ttft_seconds, finished.itl_seconds)
+        self._meter.record(self._plant.now_seconds, arrived, first, finished)
+        self._scorer.finish(finished.ttft_seconds, finished.itl_seconds, finished.input_tokens)
 
     def _arrivals(self, until_seconds: float) -> Requests:
         """Take the requests that arrive by then, reading the stream only as far as needed."""
@@ -65,9 +74,9 @@ class Fleet:
 
     @property
     def unfinished_requests(self) -> int:
-        """Requests inside the fleet."""
+        """Requests that were taken from the trace and have not left yet."""
         snapshot = self._plant.snapshot()
-        return snapshot.arrived_requests - snapshot.finished_requests - snapshot.lost_requests
+        return self._offered_requests - snapshot.finished_requests - snapshot.lost_requests
 
     def snapshot(self) -> Snapshot:
         """Everything countable about the fleet now."""
@@ -99,6 +108,7 @@ class Fleet:
         snapshot = self._plant.snapshot()
         return self._scorer.score(
             requests=snapshot.arrived_requests,
+            run_seconds=snapshot.now_seconds - self._start_seconds,
             gpu_seconds=sum(snapshot.gpu_seconds),
             scaling_events=self._scaling_events,
         )

@@ -32,6 +32,7 @@ class Scene:
     profile: Profile
     settings: PolicySettings
     initial: PerRole[int]
+    tick_seconds: float = TICK_SECONDS
     seed: int = 0
     compiled: bool | None = None
 
@@ -39,11 +40,14 @@ class Scene:
         self,
         policy: Policy,
         *,
-        tick_seconds: float = TICK_SECONDS,
+        tick_seconds: float | None = None,
         on_step: Callable[[Step], None] | None = None,
     ) -> Score:
-        """Run a policy from the first request to the last token; a fixed fleet starts as such."""
+        """Run a policy from the first request to the last token; a fixed fleet starts as such.
+
+        `tick_seconds` replaces the scene's for a policy that decides at another pace.
+        """
         initial = policy.replicas if isinstance(policy, Static) else self.initial
         plant = Plant(self.physics, initial, seed=self.seed, compiled=self.compiled)
         fleet = Fleet(plant, self.trace.chunks(), self.settings.slo)
-        return run(fleet, policy, tick_seconds=tick_seconds, on_step=on_step)
+        return run(fleet, policy, tick_seconds=tick_seconds or self.tick_seconds, on_step=on_step)

@@ -16,15 +16,20 @@ class Score:
 
     ITL of a request is the mean gap between its tokens. GPU-hours are billed from the moment a
     replica is asked for until it is gone, start-up and draining included. A scaling event is one
-    change of one role's size.
+    change of one role's size. Goodput counts requests that met both objectives.
     """
 
     requests: int
     joint_attainment: float | None
     ttft_attainment: float | None
     itl_attainment: float | None
+    ttft_p50_seconds: float | None
     ttft_p95_seconds: float | None
+    ttft_p99_seconds: float | None
+    itl_p50_seconds: float | None
     itl_p95_seconds: float | None
+    itl_p99_seconds: float | None
+    goodput_per_second: float | None
     gpu_hours: float
     scaling_events: int
     unfinished_requests: int
@@ -68,16 +73,19 @@ class Scorer:
         self._ttft, self._itl = LatencySketch(), LatencySketch()
         self.finished = 0
 
-    def finish(self, ttft_seconds: Floats, itl_seconds: Floats) -> None:
+    def finish(self, ttft_seconds: Floats, itl_seconds: Floats, input_tokens: Floats) -> None:
         """Judge requests that have just got their last token."""
-        ttft_met = ttft_seconds <= self._slo.ttft_seconds
+        allowed = self._slo.ttft_seconds + self._slo.ttft_seconds_per_input_token * input_tokens
+        ttft_met = ttft_seconds <= allowed
         itl_met = itl_seconds <= self._slo.itl_seconds
         self._met += [ttft_met.sum(), itl_met.sum(), (ttft_met & itl_met).sum()]
         self._ttft.add(ttft_seconds)
         self._itl.add(itl_seconds)
         self.finished += len(ttft_seconds)
 
-    def score(self, *, requests: int, gpu_seconds: float, scaling_events: int) -> Score:
+    def score(
+        self, *, requests: int, run_seconds: float, gpu_seconds: float, scaling_events: int
+    ) -> Score:
         """Sum up, counting every request that arrived and has not finished as missed."""
         ttft, itl, joint = (float(met) / requests if requests else None for met in self._met)
         return Score(
@@ -85,8 +93,13 @@ class Scorer:
             joint_attainment=joint,
             ttft_attainment=ttft,
             itl_attainment=itl,
+            ttft_p50_seconds=self._ttft.quantile(0.5),
             ttft_p95_seconds=self._ttft.quantile(0.95),
+            ttft_p99_seconds=self._ttft.quantile(0.99),
+            itl_p50_seconds=self._itl.quantile(0.5),
             itl_p95_seconds=self._itl.quantile(0.95),
+            itl_p99_seconds=self._itl.quantile(0.99),
+            goodput_per_second=float(self._met[2]) / run_seconds if run_seconds > 0 else None,
             gpu_hours=gpu_seconds / 3600,
             scaling_events=scaling_events,
             unfinished_requests=requests - self.finished,

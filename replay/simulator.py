@@ -72,9 +72,11 @@ def run(
     """
     memory = Memory()
     waited_seconds = 0.0
-    while not fleet.finished and waited_seconds < _PATIENCE_SECONDS:
+    while waited_seconds < _PATIENCE_SECONDS:
         now = fleet.now_seconds + tick_seconds
         fleet.advance(now)
+        if fleet.finished:
+            break
         observation, pools = fleet.observe(), fleet.pools()
         decision, memory = policy.decide(observation, PerRole(*pools), memory, now)
         if decision.changes and decision.target is not None:

@@ -50,7 +50,7 @@ class Offered:
         return self._peak(slice(window, window + 1))
 
     def peak_demand(self, windows: slice = slice(None)) -> Demand:
-        """The largest of each load over some windows, each on its own, and their requests' shape."""
+        """The largest of each load over some windows, each on its own, and the requests' shape."""
         return Demand(load=self._peak(windows), shape=self._shape(windows))
 
     def _peak(self, windows: slice) -> Load:

@@ -14,8 +14,9 @@ from replay.sizing import peak_pair
 
 
 class RatioKnobs(Knobs):
-    """Band, emergency and its step as in a public re-implementation; the paper's own decode pools
-    ran at 82% utilisation.
+    """Band, emergency and its step as in a public re-implementation.
+
+    The paper's own decode pools ran at 82% utilisation.
     """
 
     target_fraction: float = Field(

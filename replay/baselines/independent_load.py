@@ -20,10 +20,11 @@ class LoadKnobs(Knobs):
 
 
 class IndependentLoad:
-    """One replica more when the latency estimated now is over the objective, one less when it
-    would stay below 0.8 of it with one replica less; both hold while either role changes.
+    """One replica more or less at a time, each role by its own latency estimated now.
 
-    Dynamo asks every worker; here replicas share their queue, so the pool's mean stands for each.
+    More when it is over the objective, less when it would stay below 0.8 of it with one replica
+    less; both roles hold while either changes. Dynamo asks every worker; here replicas share their
+    queue, so the pool's mean stands for each.
     """
 
     def __init__(self, scene: Scene, knobs: LoadKnobs) -> None:
@@ -47,7 +48,7 @@ class IndependentLoad:
             self._prefill_step(replica, queued, current.prefill),
             self._decode_step(replica, sequences, current.decode),
         )
-        return current.zip(steps).map(lambda both: sum(both))
+        return current.zip(steps).map(sum)
 
     def _prefill_step(self, replica: Replica, queued: float, count: int) -> int:
         objective = self._slo.ttft_objective_seconds(replica.input_tokens) / self._knobs.headroom

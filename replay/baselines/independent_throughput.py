@@ -58,9 +58,7 @@ class IndependentThroughput:
         current = pools.map(lambda pool: pool.desired_replicas)
         if before is None:
             return PerRole(*current)
-        return PerRole.of(
-            lambda role: min(current[role], max(wanted[role], before[role]))
-        )
+        return PerRole.of(lambda role: min(current[role], max(wanted[role], before[role])))
 
 
 def prompts_per_second(replica: Replica, max_batched_tokens: int) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from policies.engine import Engine
 from policies.memory import Memory
-from policies.types import Decision, HoldReason, Hold, Observation, PerRole, Pools, Role
+from policies.types import Decision, Hold, HoldReason, Observation, PerRole, Pools, Role
 from replay.baselines.rule import Knobs, within_limits
 from replay.scene import Scene
 from replay.simulator import Policy
@@ -102,7 +102,8 @@ class Uncoupled:
     def _one(
         self, role: Role, observation: Observation, pools: Pools, now_seconds: float
     ) -> Decision:
-        own = PerRole[float | None](None, None).but(role, observation.waiting_requests[role])
+        unknown: PerRole[float | None] = PerRole(None, None)
+        own = unknown.but(role, observation.waiting_requests[role])
         blinded = replace(observation, waiting_requests=own)
         if role is Role.PREFILL:
             blinded = replace(blinded, kv_transfer_backlog_requests=None)

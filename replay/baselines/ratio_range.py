@@ -79,9 +79,7 @@ class RatioRange:
         return max(current, panicked) if now_seconds <= until[0] else stable
 
 
-def into_range(
-    sizes: PerRole[int], low: float, high: float, most: PerRole[int]
-) -> PerRole[int]:
+def into_range(sizes: PerRole[int], low: float, high: float, most: PerRole[int]) -> PerRole[int]:
     """Bring prefill over decode into [low, high] by raising the role that falls short.
 
     Only when that role is at its maximum is the other one lowered. Integers may leave the range:
