@@ -6,8 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from replay.traces.bundle import members
 from replay.traces.columns import Kind, Number, OneOf, parse_columns
 from replay.traces.gaps import stand_ins
 from replay.traces.lines import read_lines
+from replay.traces.order import TimedColumns
 from replay.traces.source import Source
 from replay.traces.trace import Ledger, TraceError
 
@@ -37,23 +37,12 @@ _LEAST_SHAPE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class Windows(TimedColumns):
     """One client's windows: when each starts, the rate, and the law and shape of its gaps."""
 
-    arrival_seconds: Floats
     per_second: Floats
     fit: Floats
     shape: Floats
-
-    def take(self, rows: Any) -> Windows:  # noqa: ANN401 - whatever numpy indexes with
-        """Select windows."""
-        return Windows(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    @classmethod
-    def concat(cls, parts: Sequence[Windows]) -> Windows:
-        """Join parts that follow each other."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
     def parse(cls, lines: Sequence[str]) -> Windows:

@@ -2,126 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from replay.requests import Floats
-from replay.traces.columns import Count, Instant, Kind, Number, parse_columns
 from replay.traces.gaps import stand_ins
-from replay.traces.lengths import PUBLISHED
+from replay.traces.lengths import PUBLISHED, LengthLaw
 from replay.traces.lines import read_lines
+from replay.traces.series import LAYOUTS, Layout, Points
 from replay.traces.source import Source
 from replay.traces.synthesis import Synthesis
 from replay.traces.trace import Trace, TraceError
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Values at the starts of windows; NaN where the file says it has none."""
-
-    arrival_seconds: Floats
-    values: Floats
-
-    def take(self, rows: Any) -> Points:  # noqa: ANN401 - whatever numpy indexes with
-        """Select rows."""
-        return Points(self.arrival_seconds[rows], self.values[rows])
-
-    @classmethod
-    def concat(cls, parts: Sequence[Points]) -> Points:
-        """Join parts that follow each other."""
-        return cls(
-            np.concatenate([part.arrival_seconds for part in parts]),
-            np.concatenate([part.values for part in parts]),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """The columns of one kind of series file.
-
-    `starts` gives the start of each window in seconds from the columns. `series` are the columns
-    to choose from, the first by default, and what lengths suit them. Values are counts per window
-    unless `per_second`.
-    """
-
-    columns: Mapping[str, Kind]
-    starts: Callable[[Mapping[str, Floats]], Floats]
-    series: Mapping[str, str]
-    per_second: bool = False
-    gap_column: str | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def header(self) -> str:
-        """The first line of such a file."""
-        return ",".join(self.columns)
-
-    def points(self, series: str, lines: Iterable[str]) -> Points:
-        """Read windows; one that the file marks as a gap is NaN."""
-        values = parse_columns(self.columns, list(lines))
-        chosen = values[series]
-        if self.gap_column:
-            chosen = np.where(values[self.gap_column] > 0, np.nan, chosen)
-        return Points(self.starts(values), chosen)
-
-
-def _days_and_hours(values: Mapping[str, Floats]) -> Floats:
-    return (values["day"] * 24 + values["hour"]) * 3600
-
-
-_DAY_HOUR: dict[str, Kind] = {"day": Count(), "hour": Count()}
-
-LAYOUTS = (
-    Layout(
-        columns={"timestamp": Instant(), "count": Count()},
-        starts=lambda values: values["timestamp"],
-        series={"count": "azure-conversation"},
-    ),
-    Layout(
-        columns={"timestamp_utc": Instant(), "requests_10min_approx": Count()},
-        starts=lambda values: values["timestamp_utc"],
-        series={"requests_10min_approx": "azure-conversation"},
-        notes=("Azure 2024, approximate counts",),
-    ),
-    Layout(
-        columns={**_DAY_HOUR, "date": Instant(), "conversation": Count()},
-        starts=_days_and_hours,
-        series={"conversation": "azure-conversation"},
-        notes=("Azure 2024, hourly counts",),
-    ),
-    Layout(
-        columns={**_DAY_HOUR, "conversation": Count(), "api": Count(), "all": Count()},
-        starts=_days_and_hours,
-        series={
-            "all": "burstgpt-api",
-            "conversation": "burstgpt-conversation",
-            "api": "burstgpt-api",
-        },
-        notes=(
-            "BurstGPT, hourly counts, failed calls included",
-            "local time, zone unstated; day 0 seems to be a Wednesday",
-        ),
-    ),
-    Layout(
-        columns={
-            "t_s": Number(),
-            "rate_rps": Number(least=0),
-            "active_clients": Count(),
-            "rate_weighted_client_cv": Number(),
-            "gap": Count(),
-        },
-        starts=lambda values: values["t_s"],
-        series={"rate_rps": "servegen-m-mid"},
-        per_second=True,
-        gap_column="gap",
-        notes=("ServeGen, sum over clients",),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +22,12 @@ class Rates:
     """One window per line, all of the same length."""
 
     name: str = "rates"
-    looks_for: str = "a series with one of the headers " + ", ".join(
-        layout.header for layout in LAYOUTS
-    )
+    looks_for: str = "a series with one of the headers " + " or ".join(LAYOUTS)
 
     def recognises(self, path: Path, head: tuple[str, ...]) -> bool:
         """Look at the first line."""
         del path
-        return _layout_of(head) is not None
+        return head[0].strip() in LAYOUTS
 
     def trace(self, source: Source) -> Trace:
         """Draw Poisson arrivals at the file's rates, with lengths that the file does not have.
@@ -144,8 +35,7 @@ class Rates:
         The series is read at once: it is small. Windows without data are filled from the same
         time on the nearest day that has it, and counted in the notes.
         """
-        layout = _layout_of(source.head)
-        assert layout is not None, "recognises() was asked before"  # noqa: S101 - for the types
+        layout = LAYOUTS[source.head[0].strip()]
         series = source.options.series or next(iter(layout.series))
         if series not in layout.series:
             known = ", ".join(layout.series)
@@ -174,18 +64,14 @@ class Rates:
         return replace(trace, ledgers=(source.ledger,))
 
 
-def _layout_of(head: Sequence[str]) -> Layout | None:
-    return next((layout for layout in LAYOUTS if head[0].strip() == layout.header), None)
-
-
-def _lengths(source: Source, default: str) -> tuple[Any, str]:
+def _lengths(source: Source, default: str) -> tuple[LengthLaw, str]:
     if source.options.lengths is not None:
         return source.options.lengths, "lengths as asked for"
     law = PUBLISHED[default]
     return law, f"lengths are an assumption: {default} ({law.source})"
 
 
-def _regular(source: Source, layout: Layout, series: str) -> tuple[float, NDArray[np.float64]]:
+def _regular(source: Source, layout: Layout, series: str) -> tuple[float, Floats]:
     """Read the values on a regular grid, NaN where there is none; and the grid's step."""
     time_field = next(iter(layout.columns))
     parts = list(

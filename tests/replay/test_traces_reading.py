@@ -142,7 +142,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(head=st.sampled_from(HEADS), lines=st.lists(LINES, max_size=6), skip=st.booleans())
 def test_whatever_a_file_holds_it_is_read_or_refused(
     head: str, lines: list[bytes], skip: bool, tmp_path_factory: pytest.TempPathFactory
