@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat
 
 from planner import document
 from planner.errors import UserError
+from planner.metrics.config import MetricsConfig
 from policies import profile as profiles
 from policies.config import PolicySettings, Section
 from policies.profile import Profile
@@ -56,6 +57,7 @@ class Config(Section):
         default=None,
         description="where the memory of past demand survives a restart; unset: it does not",
     )
+    metrics: MetricsConfig
     policy: PolicySettings = PolicySettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()

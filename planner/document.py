@@ -115,7 +115,7 @@ def _explain(
         case "value_error":
             return f"{where}: {f'{key}: ' if at else ''}{details['ctx']['error']}"
     given = json.dumps(details["input"], default=str)
-    return f"{where}: {key or 'the file'} is {given}; it must be {_wanted(details, at)}"
+    return f"{where}: {key or 'the file'} is {given}; {_wanted(details, at)}"
 
 
 def _without_tags(loc: KeyPath, lines: dict[KeyPath, int]) -> KeyPath:
@@ -131,13 +131,13 @@ def _without_tags(loc: KeyPath, lines: dict[KeyPath, int]) -> KeyPath:
 def _wanted(details: ErrorDetails, at: KeyPath) -> str:
     name = str(at[-1]) if at else ""
     if details["type"] in _NUMBER_ERRORS:
-        for ending, unit in _UNITS.items():
-            if name.endswith(ending):
-                return unit
-        return "a whole number" if details["type"].startswith("int") else "a number"
+        number = "a whole number" if details["type"].startswith("int") else "a number"
+        units = (unit for ending, unit in _UNITS.items() if name.endswith(ending))
+        return f"it must be {next(units, number)}"
     if details["type"] in {"model_type", "model_attributes_type", "dict_type"}:
-        return "a section with keys of its own"
-    return details["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+        return "it must be a section with keys of its own"
+    message = details["msg"].replace("a valid string", "text")
+    return message.replace("Input should", "it must").replace("should", "must")
 
 
 def _suggest(at: KeyPath, model: type[BaseModel]) -> str:
