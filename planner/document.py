@@ -29,6 +29,8 @@ _Loader.add_implicit_resolver(
     list("-+0123456789"),
 )
 
+_QUOTE = "'"
+
 # What a number with this ending is, as one would say it to its author.
 _UNITS = {
     "_seconds": "seconds as a number, e.g. 2.0",
@@ -107,14 +109,21 @@ def _explain(
     known = max((at[:n] for n in range(len(at) + 1) if at[:n] in lines), key=len, default=())
     where = f"{path}, line {lines[known]}" if known in lines else str(path)
     key = _dotted(at)
+    given = json.dumps(details["input"], default=str)
+    context = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key {key}; {_suggest(at, model)}"
         case "missing":
             return f"{where}: {key} is missing"
+        case "union_tag_not_found":
+            return f"{where}: {key}.{context['discriminator'].strip(_QUOTE)} is missing"
+        case "union_tag_invalid":
+            key = f"{key}.{context['discriminator'].strip(_QUOTE)}"
+            given, wanted = context["tag"], f"it must be one of {context['expected_tags']}"
+            return f'{where}: {key} is "{given}"; {wanted}'
         case "value_error":
-            return f"{where}: {f'{key}: ' if at else ''}{details['ctx']['error']}"
-    given = json.dumps(details["input"], default=str)
+            return f"{where}: {f'{key}: ' if at else ''}{context['error']}"
     return f"{where}: {key or 'the file'} is {given}; {_wanted(details, at)}"
 
 

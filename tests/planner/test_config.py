@@ -10,6 +10,10 @@ from policies.profile import builtin, builtin_names
 
 NEEDED = """
 metrics: {url: "http://prometheus:9090", model: llama-3-8b}
+workload:
+  namespace: serving
+  prefill: {kind: Deployment, name: llama-prefill}
+  decode: {kind: Deployment, name: llama-decode}
 """
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +31,7 @@ def test_what_is_not_given_has_its_default_and_only_advises(tmp_path: Path) -> N
 
 
 def test_an_empty_file_says_what_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="metrics is missing"):
+    with pytest.raises(UserError, match=r"metrics is missing\n.*workload is missing"):
         load(write(tmp_path, "# nothing yet\n"))
 
 
@@ -133,6 +137,29 @@ def test_a_file_that_is_not_a_section_is_told_where(tmp_path: Path, text: str, s
         load(path)
     assert str(caught.value).startswith(str(path))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        pytest.param("name: llama-decode", "nam: x", "unknown key workload.decode.nam", id="typo"),
+        pytest.param("name: llama-decode", "nam: x", "workload.decode.name is missing", id="lack"),
+        pytest.param(
+            "kind: Deployment",
+            "kind: deploy",
+            "workload.prefill.kind is \"deploy\"; it must be one of 'Deployment', 'StatefulSet'",
+            id="unknown-kind",
+        ),
+        pytest.param("kind: Deployment, ", "", "workload.prefill.kind is missing", id="no-kind"),
+    ],
+)
+def test_a_mistake_inside_a_pool_is_named_without_the_kind(
+    tmp_path: Path, was: str, now: str, said: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, NEEDED.replace(was, now)))
+    assert said in str(caught.value)
+    assert "Deployment.na" not in str(caught.value)
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
