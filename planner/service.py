@@ -116,7 +116,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         except OSError as error:
             busy = "it is in use" if error.errno == EADDRINUSE else error.strerror
             raise UserError(
-                f"cannot listen on {host}:{port}: {busy}; choose another port"
+                f"cannot listen on {host}:{port}: {busy}; choose another port, with "
+                "`planner demo --port N` or api.port in the configuration"
             ) from None
         yield f"http://{host}:{runner.addresses[0][1]}"
     finally:

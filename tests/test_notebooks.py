@@ -19,7 +19,7 @@ def test_there_is_a_notebook() -> None:
 def test_a_notebook_runs_and_draws(path: Path, tmp_path: Path) -> None:
     notebook = jupytext.read(path)
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=100, kernel_name="python3", resources=resources).execute()
     kinds = {
         kind
         for cell in notebook.cells
