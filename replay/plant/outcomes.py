@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -23,6 +23,12 @@ class Outcomes:
         self._finished.append(_block(state.finished, state.counts[FINISHED_ROWS]))
         state.counts[FIRST_ROWS] = 0
         state.counts[FINISHED_ROWS] = 0
+
+    def forget_first_tokens(self, slots: Collection[int], now_seconds: float) -> None:
+        """Drop the first tokens that requests in these slots were about to get."""
+        rows = np.concatenate(self._first_tokens, axis=1)
+        dropped = np.isin(rows[0], list(slots)) & (rows[2] > now_seconds)
+        self._first_tokens = [rows[:, ~dropped]]
 
     def take_first_tokens(self, now_seconds: float) -> FirstTokens:
         """First tokens up to now; those of the iterations in progress stay for the next time."""
