@@ -66,6 +66,7 @@ class Reading:
                 bytes_per_second=self.number("kv_transfer_bytes_per_second"),
                 failures_per_second=self.number("kv_transfer_failures_per_second"),
             ),
+            live_pods=self._per_role("live_pods"),
             demand_quality=Quality(age_seconds=self.number("demand_age_seconds")),
             pool_quality=PerRole.of(
                 lambda role: Quality(
