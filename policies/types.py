@@ -122,6 +122,7 @@ class Observation:
     kv_usage_max_fraction: float | None = None
     kv_transfer_backlog_requests: float | None = None
     kv_transfer: Transfer = Transfer()
+    live_pods: PerRole[float | None] = PerRole(None, None)
     demand_quality: Quality = Quality()
     pool_quality: PerRole[Quality] = PerRole(Quality(), Quality())
     trust: Trust = Trust.FULL

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl, PositiveFloat, StringConstraints, model_validator
 
+from planner.kube import KubeSettings
+from planner.metrics.evaluator import Evaluator
 from planner.metrics.preset import Preset, Selection, Signal
 from planner.metrics.presets import PRESETS
 from planner.metrics.quality import QualitySettings
@@ -83,6 +85,7 @@ class ScrapeSettings(Section):
     pods: tuple[PodPages, ...] = Field(
         default=(), description="pages of pods, found through the Kubernetes API in `namespace`"
     )
+    kubernetes: KubeSettings = KubeSettings()
 
 
 class MetricsConfig(Section):
@@ -197,18 +200,19 @@ def _check_queries(config: MetricsConfig) -> None:
             raise ValueError(f"query {name}: {error}: {query}") from error
 
 
-def make_source(config: MetricsConfig) -> MetricsSource:
-    """Build the source that the configuration asks for."""
-    from planner.metrics.evaluator import Evaluator
-    from planner.metrics.source import QueriedSource
-
-    evaluator: Evaluator
+def make_evaluator(config: MetricsConfig) -> Evaluator:
+    """Build what evaluates the queries; the libraries behind it are loaded only here."""
     if config.source is SourceKind.SCRAPE:
         from planner.metrics.scrape import ScrapeEvaluator
 
-        evaluator = ScrapeEvaluator(config)
-    else:
-        from planner.metrics.prometheus import PrometheusEvaluator
+        return ScrapeEvaluator(config)
+    from planner.metrics.prometheus import PrometheusEvaluator
 
-        evaluator = PrometheusEvaluator(config)
-    return QueriedSource(evaluator, config.signals, config.selection, config.quality)
+    return PrometheusEvaluator(config)
+
+
+def make_source(config: MetricsConfig) -> MetricsSource:
+    """Build the source that the configuration asks for."""
+    from planner.metrics.source import QueriedSource
+
+    return QueriedSource(make_evaluator(config), config.signals, config.selection, config.quality)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from planner.errors import UserError
+from planner.kube import PODS, Json, Kube, KubeError, KubeSettings, connect
 from planner.metrics.config import MetricsConfig, PodPages, StaticPage
-
-if TYPE_CHECKING:
-    from kubernetes.aio.client import CoreV1Api, V1Pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,78 +54,43 @@ def _host(page: StaticPage) -> str:
 
 
 class LabelledPods:
-    """The running pods of a namespace that label selectors choose, from the Kubernetes API.
+    """The running pods of a namespace that label selectors choose; connects at the first use."""
 
-    Connects at the first use: with the pod's service account, else with the user's kubeconfig.
-    """
-
-    def __init__(
-        self, namespace: str, pages: tuple[PodPages, ...], core_v1: CoreV1Api | None = None
-    ) -> None:
+    def __init__(self, namespace: str, pages: tuple[PodPages, ...], settings: KubeSettings) -> None:
         self._namespace = namespace
         self._pages = pages
-        self._core_v1 = core_v1
+        self._settings = settings
+        self._api: Kube | None = None
 
     async def targets(self) -> tuple[Target, ...]:
         """List the pages of all running pods that are not being deleted."""
-        core_v1 = self._core_v1 = self._core_v1 or await _connect()
-        found = [
-            _target(pod, page, self._namespace)
-            for page in self._pages
-            for pod in await self._pods(core_v1, page)
-        ]
-        return tuple(target for target in found if target is not None)
-
-    async def _pods(self, core_v1: CoreV1Api, page: PodPages) -> list[V1Pod]:
-        import aiohttp
-        from kubernetes.aio.client import ApiException
-
-        wanted = f"pods with {page.selector!r} in namespace {self._namespace!r}"
         try:
-            answer = await core_v1.list_namespaced_pod(
-                self._namespace, label_selector=page.selector, _request_timeout=5
-            )
-        except ApiException as error:
-            raise OSError(
-                f"{wanted} cannot be listed: {error.status} {error.reason}; "
-                "the planner needs the permission to list pods there"
-            ) from error
-        except TimeoutError as error:
-            raise OSError(f"{wanted} cannot be listed: no answer within 5 s") from error
-        except aiohttp.ClientError as error:
-            raise OSError(f"{wanted} cannot be listed: {error}") from error
-        return list(answer.items)
+            api = self._api = self._api or await connect(self._settings)
+            found = [
+                _target(pod, page, self._namespace)
+                for page in self._pages
+                for pod in await api.find(PODS, self._namespace, page.selector)
+            ]
+        except (KubeError, UserError) as error:
+            raise OSError(f"the pods to scrape cannot be listed: {error}") from error
+        return tuple(target for target in found if target is not None)
 
     async def close(self) -> None:
         """Release connections."""
-        if self._core_v1 is not None:
-            await self._core_v1.api_client.close()
+        if self._api is not None:
+            await self._api.close()
 
 
-async def _connect() -> CoreV1Api:
-    from kubernetes.aio import client, config
-
-    try:
-        config.load_incluster_config()  # type: ignore[no-untyped-call]
-    except config.ConfigException:
-        try:
-            await config.load_kube_config()  # type: ignore[no-untyped-call]
-        except config.ConfigException as error:
-            raise OSError(f"no Kubernetes cluster is configured: {error}") from error
-    return client.CoreV1Api(client.ApiClient())
-
-
-def _target(pod: V1Pod, page: PodPages, namespace: str) -> Target | None:
+def _target(pod: Json, page: PodPages, namespace: str) -> Target | None:
     """The page of a pod that runs and is not being deleted."""
-    metadata, status = pod.metadata, pod.status
-    if metadata is None or status is None or metadata.deletion_timestamp is not None:
+    metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
+    name, address = metadata.get("name"), status.get("podIP")
+    if metadata.get("deletionTimestamp") or status.get("phase") != "Running" or not address:
         return None
-    if status.phase != "Running" or not status.pod_ip:
-        return None
-    host = f"[{status.pod_ip}]" if ":" in status.pod_ip else status.pod_ip
+    host = f"[{address}]" if ":" in address else address
     return Target(
         f"{page.scheme}://{host}:{page.port}{page.path}",
-        frozenset({("namespace", namespace), ("pod", metadata.name or status.pod_ip)}),
+        frozenset({("namespace", namespace), ("pod", str(name))}),
     )
 
 
@@ -153,5 +117,5 @@ def discovery_of(config: MetricsConfig) -> Discovery:
     if scrape.pages:
         parts.append(StaticPages(scrape.pages, config.namespace))
     if scrape.pods and config.namespace:
-        parts.append(LabelledPods(config.namespace, scrape.pods))
+        parts.append(LabelledPods(config.namespace, scrape.pods, scrape.kubernetes))
     return Together(tuple(parts))

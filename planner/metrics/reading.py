@@ -25,13 +25,18 @@ class Reading:
 
     def __init__(self, preset: Preset, answers: Mapping[str, Vector]) -> None:
         self._chosen: dict[str, Vector] = {}
+        self._ranks: dict[str, int] = {}
         for name, signal in preset.signals.items():
             for rank in range(len(signal.queries)):
                 vector = answers.get(f"{name}/{rank}", ())
                 if _known(name, vector):
-                    self._chosen[name] = vector
+                    self._chosen[name], self._ranks[name] = vector, rank
                     break
         self.unknown = tuple(name for name in preset.signals if name not in self._chosen)
+
+    def rank(self, name: str) -> int | None:
+        """Which of a signal's queries answered; None if none did."""
+        return self._ranks.get(name)
 
     def number(self, name: str) -> float | None:
         """Value of a signal; None is unknown."""
@@ -66,6 +71,7 @@ class Reading:
                 bytes_per_second=self.number("kv_transfer_bytes_per_second"),
                 failures_per_second=self.number("kv_transfer_failures_per_second"),
             ),
+            live_pods=self._per_role("live_pods"),
             demand_quality=Quality(age_seconds=self.number("demand_age_seconds")),
             pool_quality=PerRole.of(
                 lambda role: Quality(
