@@ -237,7 +237,13 @@ def _merged(old: Any, new: Any) -> Any:
 
 
 @pytest.fixture
-async def api_server() -> AsyncIterator[tuple[ApiServer, Kube]]:
+def deadline_seconds() -> float:
+    """Longest wait of the client; a test of hanging servers overrides it."""
+    return 10.0
+
+
+@pytest.fixture
+async def api_server(deadline_seconds: float) -> AsyncIterator[tuple[ApiServer, Kube]]:
     """A server double and a client that reaches it over HTTP."""
     server = ApiServer()
 
@@ -251,6 +257,6 @@ async def api_server() -> AsyncIterator[tuple[ApiServer, Kube]]:
     async with kmock.RawHandler() as handler, kmock.Server(handler) as listening:
         handler[re.compile("/.*")] << handle
         url = f"http://127.0.0.1:{listening.port}"
-        kube = await connect(KubeSettings(api_server=url, deadline_seconds=0.5))
+        kube = await connect(KubeSettings(api_server=url, deadline_seconds=deadline_seconds))
         yield server, kube
         await kube.close()
