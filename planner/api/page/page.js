@@ -5,7 +5,7 @@ import { show as showTable } from "./table.js";
 import { suggest } from "./whatif.js";
 
 const POLL_MILLISECONDS = 1000;
-const KEPT_TICKS = 2000;
+const KEPT_TICKS = 9000; // a day of ticks every ten seconds
 
 const at = (id) => document.getElementById(id);
 let ticks = [];
@@ -118,6 +118,7 @@ function redraw() {
 
 async function poll() {
   if (document.hidden && shownAt) return setTimeout(poll, POLL_MILLISECONDS);
+  const started = performance.now();
   try {
     const changed = await refresh();
     showHeadline();
@@ -128,7 +129,8 @@ async function poll() {
   } catch (error) {
     showPulse(error);
   }
-  return setTimeout(poll, POLL_MILLISECONDS);
+  // A long history takes long to draw; leave the browser twice as much time for its user.
+  return setTimeout(poll, Math.max(POLL_MILLISECONDS, 2 * (performance.now() - started)));
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state && redraw());
