@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from planner.commands.arguments import positive
-from planner.config import DEFAULT_PROFILE, Config, load, load_profile
+from planner.config import ReplayConfig, load_for_replay, load_profile
 from planner.errors import UserError
 from replay.baselines.registry import CONTENDERS
 from replay.baselines.rule import Knobs
@@ -65,7 +65,7 @@ class Setting:
 
 def setting_of(args: argparse.Namespace) -> Setting:
     """Read the configuration and apply what the command line says differently."""
-    config = load(args.config) if args.config else Config()
+    config = load_for_replay(args.config) if args.config else ReplayConfig()
     name = args.profile or config.profile
     beside = args.config.parent if args.config and not args.profile else None
     profile, settings = load_profile(name, beside), config.policy
