@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from planner.commands.arguments import positive
-from planner.config import ReplayConfig, load_for_replay, load_profile
+from planner.config import DEFAULT_PROFILE, ReplayConfig, load_for_replay, load_profile
 from planner.errors import UserError
 from replay.baselines.registry import CONTENDERS
 from replay.baselines.rule import Knobs
