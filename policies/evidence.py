@@ -14,7 +14,7 @@ from policies.types import Observation, PerRole, PoolState, Role
 
 _STEP = 0.05
 _BUSIEST = 0.9  # beyond it the mean wait is too steep a function of everything to learn from
-_TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.3**2, 0.15**2, 0.05**2
+_TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.2**2, 0.15**2, 0.05**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,9 @@ class Witness:
         if not math.isfinite(predicted):
             return None
         slope = math.log(there.ttft_mean_seconds(self._ready) / predicted) / _STEP
-        return Evidence(math.log(observed / predicted), slope, _TTFT_NOISE)
+        waited = here.prefill_wait(self._ready.prefill).mean_seconds / predicted
+        noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
+        return Evidence(math.log(observed / predicted), slope, noise)
 
     def _decode_evidence(self, correction: Correction) -> Evidence | None:
         """Compare the ITL with the law at the batch that ITL and token rate imply (Little)."""
