@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from policies.backlog import Congestion, diagnose
 from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, corrected
 from policies.capacity import Capacity
 from policies.config import PolicySettings
@@ -48,6 +49,8 @@ class Witness:
         waiting = self.observation.waiting_requests.prefill
         if waiting is None or self.waited_requests is None:
             return None
+        if diagnose(self.observation, self.settings).congestion is not Congestion.NONE:
+            return None  # TTFT then tells of what is behind prefill
         normal = self._rate * self.settings.slo.ttft_seconds / 2
         if min(waiting, self.waited_requests) > max(normal, self.pools.prefill.ready_replicas):
             return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
