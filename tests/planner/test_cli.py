@@ -89,7 +89,7 @@ def test_a_service_without_metrics_says_what_is_missing(
     path = tmp_path / "planner.yaml"
     path.write_text("mode: act\n")
     assert main(["run", "-c", str(path)]) == 2
-    assert f"{path}: metrics is missing" in capsys.readouterr().err
+    assert f"{path}, line 1: metrics is missing" in capsys.readouterr().err
 
 
 LOAD = ["--requests-per-second", "60", "--input-tokens", "2000", "--output-tokens", "300"]
