@@ -16,8 +16,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 # The live service on a simulated fleet and a sample workload: http://127.0.0.1:8080
+# For another port: make run ARGS='--port 8081'
 run: setup
-	@$(BIN)/planner demo
+	@$(BIN)/planner demo $(ARGS)
 
 # ARGS picks tests: make test ARGS='tests/planner -k config'
 test: setup

@@ -26,6 +26,7 @@ COMMANDS = {
         "planner.commands.recommend",
         "print the pair of pools for a given load",
     ),
+    "trace": ("planner.commands.trace", "look at a trace of requests, or make one"),
     "replay": (
         "planner.commands.replay",
         "play a trace against a simulated fleet under one policy",

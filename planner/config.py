@@ -9,6 +9,8 @@ from pydantic import Field, PositiveFloat
 
 from planner import document
 from planner.errors import UserError
+from planner.metrics.config import MetricsConfig
+from planner.workloads.config import WorkloadConfig
 from policies import profile as profiles
 from policies.config import PolicySettings, Section
 from policies.profile import Profile
@@ -54,8 +56,11 @@ class Config(Section):
     )
     memory_file: Path | None = Field(
         default=None,
-        description="where the memory of past demand survives a restart; unset: it does not",
+        description="where the memory of past demand survives a restart, seen from the "
+        "configuration file; unset: it does not survive",
     )
+    metrics: MetricsConfig
+    workload: WorkloadConfig
     policy: PolicySettings = PolicySettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()

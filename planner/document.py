@@ -29,6 +29,8 @@ _Loader.add_implicit_resolver(
     list("-+0123456789"),
 )
 
+_QUOTE = "'"
+
 # What a number with this ending is, as one would say it to its author.
 _UNITS = {
     "_seconds": "seconds as a number, e.g. 2.0",
@@ -107,15 +109,22 @@ def _explain(
     known = max((at[:n] for n in range(len(at) + 1) if at[:n] in lines), key=len, default=())
     where = f"{path}, line {lines[known]}" if known in lines else str(path)
     key = _dotted(at)
+    given = json.dumps(details["input"], default=str)
+    context = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key {key}; {_suggest(at, model)}"
         case "missing":
             return f"{where}: {key} is missing"
+        case "union_tag_not_found":
+            return f"{where}: {key}.{context['discriminator'].strip(_QUOTE)} is missing"
+        case "union_tag_invalid":
+            key = f"{key}.{context['discriminator'].strip(_QUOTE)}"
+            given, wanted = context["tag"], f"it must be one of {context['expected_tags']}"
+            return f'{where}: {key} is "{given}"; {wanted}'
         case "value_error":
-            return f"{where}: {f'{key}: ' if at else ''}{details['ctx']['error']}"
-    given = json.dumps(details["input"], default=str)
-    return f"{where}: {key or 'the file'} is {given}; it must be {_wanted(details, at)}"
+            return f"{where}: {f'{key}: ' if at else ''}{context['error']}"
+    return f"{where}: {key or 'the file'} is {given}; {_wanted(details, at)}"
 
 
 def _without_tags(loc: KeyPath, lines: dict[KeyPath, int]) -> KeyPath:
@@ -131,13 +140,13 @@ def _without_tags(loc: KeyPath, lines: dict[KeyPath, int]) -> KeyPath:
 def _wanted(details: ErrorDetails, at: KeyPath) -> str:
     name = str(at[-1]) if at else ""
     if details["type"] in _NUMBER_ERRORS:
-        for ending, unit in _UNITS.items():
-            if name.endswith(ending):
-                return unit
-        return "a whole number" if details["type"].startswith("int") else "a number"
+        number = "a whole number" if details["type"].startswith("int") else "a number"
+        units = (unit for ending, unit in _UNITS.items() if name.endswith(ending))
+        return f"it must be {next(units, number)}"
     if details["type"] in {"model_type", "model_attributes_type", "dict_type"}:
-        return "a section with keys of its own"
-    return details["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+        return "it must be a section with keys of its own"
+    message = details["msg"].replace("a valid string", "text")
+    return message.replace("Input should", "it must").replace("should", "must")
 
 
 def _suggest(at: KeyPath, model: type[BaseModel]) -> str:

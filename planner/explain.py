@@ -22,6 +22,7 @@ _BINDS = {
 _HOLDS = {
     HoldReason.METRICS_UNKNOWN: "the metrics are unknown",
     HoldReason.METRICS_STALE: "the metrics are stale",
+    HoldReason.METRICS_PARTIAL: "the metrics are partial",
     HoldReason.POOL_UNKNOWN: "a pool cannot be read",
     HoldReason.ROLLOUT_IN_PROGRESS: "a rollout is in progress",
     HoldReason.SCALE_IN_STABILISING: "scale-in waits",
@@ -39,15 +40,21 @@ def explain(decision: Decision, slo: Slo) -> str:
     ITL 31 ms of 50 ms"; "hold 3+4: scale-in waits; 2+4 is wanted for TTFT 1.7 s of 2 s, ITL 31 ms
     of 50 ms; but the largest size wanted within 300 s holds".
     """
-    parts = [_action(decision)]
+    reasons = why(decision, slo)
+    return f"{_action(decision)}: {reasons}" if reasons else _action(decision)
+
+
+def why(decision: Decision, slo: Slo) -> str:
+    """Give only the reasons: what holds or binds, what is expected, what limits, what is amiss."""
+    parts = [_why_held(decision) if decision.hold else binds(decision.binding)]
     promise = expectation(decision.expected, slo) if decision.expected else ""
     if decision.limiters:  # what is expected belongs to the pair that was solved for
-        wanted, why = decision.limiters[0].before, decision.limiters[-1].why
+        wanted, limit = decision.limiters[0].before, decision.limiters[-1].why
         parts.append(f"{pair(wanted)} is wanted" + (f" for {promise}" if promise else ""))
-        parts.append(f"but {why}")
+        parts.append(f"but {limit}")
     elif promise:
         parts.append(f"expected {promise}")
-    return "; ".join([*parts, *decision.notes])
+    return "; ".join(part for part in (*parts, *decision.notes) if part)
 
 
 def binds(binding: tuple[Binding, ...]) -> str:
@@ -81,12 +88,11 @@ def seconds(value: float) -> str:
 
 def _action(decision: Decision) -> str:
     if decision.hold is not None:
-        return f"hold {pair(decision.current)}: {_why_held(decision)}"
+        return f"hold {pair(decision.current)}"
     if decision.current is None or decision.target is None:
         return "no size decided"
     moves = decision.current.zip(decision.target).items()
-    text = ", ".join(f"{role} {before}->{after}" for role, (before, after) in moves)
-    return f"scale {text}" + (f": {binds(decision.binding)}" if decision.binding else "")
+    return "scale " + ", ".join(f"{role} {before}->{after}" for role, (before, after) in moves)
 
 
 def _why_held(decision: Decision) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from planner.clock import Stopwatch
 from planner.journal import Journal, Record
 from planner.ports import Clock, MetricsSource, Workload, WriteFailure
 from planner.store import MemoryStore
@@ -77,6 +78,7 @@ class Loop:
 
     async def tick(self, now_seconds: float) -> Record:
         """See, decide, act if told to, and record it all."""
+        watch = Stopwatch()
         observation, pools = await asyncio.gather(
             self._observe(now_seconds), self._read(now_seconds)
         )
@@ -88,6 +90,7 @@ class Loop:
             decision=decision,
             applied=target is not None,
             failures=await self._scale(target) if target else (),
+            took_seconds=watch.seconds,  # evaluated last: the writes count
         )
         self.journal.append(record)
         for listener in self.listeners:

@@ -1,4 +1,4 @@
-"""What runs around the loop: the API's listener, the ports' connections, and the end."""
+"""What runs around the loop: the ports' connections, the API's listener, and the end."""
 
 from __future__ import annotations
 
@@ -6,13 +6,103 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from errno import EADDRINUSE
+from functools import partial
 
+import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
+from planner import kube
+from planner.api.app import make_app
+from planner.api.view import ServiceView
+from planner.clock import WallClock
+from planner.config import Config
 from planner.errors import UserError
+from planner.explain import explain
+from planner.journal import Journal, Record
+from planner.loop import Loop, LoopSettings
+from planner.metrics.config import make_source
+from planner.ports import Clock, MetricsSource, Workload
+from planner.store import MemoryStore
+from planner.telemetry import Telemetry
+from planner.workloads.config import make_workload
+from policies.config import Slo
+from policies.engine import Engine
+from policies.memory import Memory
+from policies.profile import Profile
+
+log = structlog.get_logger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The world of one planner."""
+
+    metrics: MetricsSource
+    workload: Workload
+    clock: Clock
+
+
+async def connect(config: Config) -> Ports:
+    """Make the ports that the configuration asks for; nothing is sent yet."""
+    api = await kube.connect(config.workload.kubernetes)
+    return Ports(
+        metrics=make_source(config.metrics),
+        workload=make_workload(config.workload, api),
+        clock=WallClock(),
+    )
+
+
+async def serve(config: Config, profile: Profile, ports: Ports, store: MemoryStore | None) -> None:
+    """Decide, and answer requests about it, until a signal ends it; then close the ports."""
+    journal = Journal()
+    view = ServiceView(
+        journal=journal,
+        profile=profile,
+        settings=config.policy,
+        mode=config.mode,
+        clock=ports.clock,
+        tick_seconds=config.tick_seconds,
+        registry=CollectorRegistry(),
+    )
+    loop = Loop(
+        metrics=ports.metrics,
+        workload=ports.workload,
+        clock=ports.clock,
+        engine=Engine(profile, config.policy),
+        settings=LoopSettings(
+            tick_seconds=config.tick_seconds,
+            deadline_seconds=config.deadline_seconds,
+            act=config.mode == "act",
+        ),
+        memory=store.load() if store else Memory(),
+        store=store,
+        listeners=(Telemetry(view).observe, partial(_log_tick, slo=config.policy.slo)),
+        journal=journal,
+    )
+    try:
+        async with listening(make_app(view), config.api.host, config.api.port) as address:
+            log.info("started", address=address, mode=config.mode, profile=profile.name)
+            await until_signalled(loop.run())
+            log.info("stopping")
+    finally:
+        await ports.metrics.close()
+        await ports.workload.close()
+
+
+def _log_tick(record: Record, slo: Slo) -> None:
+    log.info(
+        "tick",
+        now_seconds=record.decision.decided_at_seconds,
+        decision=explain(record.decision, slo),
+        applied=record.applied,
+        problems=record.observation.problems,
+        failures=[f"{failure.role}: {failure.why}" for failure in record.failures],
+    )
 
 
 @asynccontextmanager
@@ -26,7 +116,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         except OSError as error:
             busy = "it is in use" if error.errno == EADDRINUSE else error.strerror
             raise UserError(
-                f"cannot listen on {host}:{port}: {busy}; choose another port"
+                f"cannot listen on {host}:{port}: {busy}; choose another port, with "
+                "`planner demo --port N` or api.port in the configuration"
             ) from None
         yield f"http://{host}:{runner.addresses[0][1]}"
     finally:

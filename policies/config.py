@@ -53,6 +53,11 @@ class RoleSettings(Section):
         default=1, description="floor; never 0, because at 0 the demand signal disappears"
     )
     max_replicas: PositiveInt = Field(default=64, description="ceiling, replicas")
+    fallback_replicas: PositiveInt | None = Field(
+        default=None,
+        description="size to have at least after guards.fallback_after_seconds without demand "
+        "being known, replicas; unset: the size that is there",
+    )
     startup_seconds: NonNegativeFloat = Field(
         default=120.0, description="scale-up to ready; plan on a high percentile of it"
     )
@@ -76,6 +81,11 @@ class Guards(Section):
     )
     stale_after_seconds: PositiveFloat = Field(
         default=60.0, description="an older observation is unknown, seconds"
+    )
+    fallback_after_seconds: NonNegativeFloat | None = Field(
+        default=None,
+        description="after demand was unknown for this long, raise each pool to its "
+        "fallback_replicas; unset: hold for as long as it takes",
     )
     max_scale_out_replicas: PositiveInt | None = Field(
         default=None, description="most replicas added to a role in one decision; unset: no limit"

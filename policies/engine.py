@@ -10,6 +10,8 @@ from policies.calibration import corrected, drift_notes, learn
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, shape_of
+from policies.evidence import Witness
+from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
 from policies.outlook import outlook
@@ -23,6 +25,7 @@ from policies.types import (
     PerRole,
     Pools,
     PoolState,
+    Trust,
     Unavailable,
 )
 
@@ -53,15 +56,24 @@ class Engine:
         current = found.map(lambda pool: pool.desired_replicas)
         seen = self._see(observation, memory, now_seconds)
         if isinstance(seen, Hold):
-            return _hold(seen, current, now_seconds), memory
+            blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
+            return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
         memory = memory.with_load(now_seconds, load, shape, self.settings.memory_points)
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
-        memory = self._learn(observation, found, memory, shape)
         memory = memory.with_dispersion(observation.arrival_dispersion)
+        memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
+        solution, notes = self._solve(observation, memory, shape, now_seconds)
+        decision, memory = self._settle(solution, found, memory, observation.trust, now_seconds)
+        return replace(decision, notes=notes), memory
+
+    def _solve(
+        self, observation: Observation, memory: Memory, shape: Shape, now_seconds: float
+    ) -> tuple[Solution, tuple[str, ...]]:
+        """Size for the outlook and the work that waits; return the notes for the operator too."""
         profile = corrected(self.profile, memory.calibration)
         waiting = diagnose(observation, self.settings)
         load = outlook(memory, shape, self.settings, now_seconds)
@@ -73,19 +85,27 @@ class Engine:
         demand = drained(demand, waiting, profile, self.settings.drain_seconds)
         solution = solve(demand, profile, self.settings)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return self._settle(solution, notes, found, memory, now_seconds)
+        return solution, tuple(note for note in notes if note)
 
     def _learn(
-        self, observation: Observation, found: PerRole[PoolState], memory: Memory, shape: Shape
+        self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand
     ) -> Memory:
+        """Compare what is observed with what the profile predicts for it."""
+        waited, waiting = memory.prefill_waiting, observation.waiting_requests.prefill
         if not self.settings.calibrate:
             return memory
-        return replace(
-            memory,
-            calibration=learn(
-                memory.calibration, observation, found, shape, self.profile, memory.step_seconds
-            ),
+        witness = Witness(
+            observation=observation,
+            pools=found,
+            demand=replace(now, arrival_dispersion=memory.arrival_dispersion or 1.0),
+            profile=self.profile,
+            settings=self.settings,
+            waited_requests=waited,
+            elapsed_seconds=memory.step_seconds,
         )
+        evidence = witness.evidence(memory.calibration)
+        calibration = learn(memory.calibration, evidence, memory.step_seconds)
+        return replace(memory, calibration=calibration, prefill_waiting=waiting)
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float
@@ -95,7 +115,7 @@ class Engine:
         if age > self.settings.guards.stale_after_seconds:
             return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
         rate = observation.requests_per_second
-        if rate is None:
+        if rate is None or observation.trust is Trust.NONE:
             why = "; ".join(observation.problems) or "no arrival rate"
             return Hold(HoldReason.METRICS_UNKNOWN, why)
         shape = shape_of(observation, memory.shape)
@@ -109,9 +129,9 @@ class Engine:
     def _settle(
         self,
         solution: Solution,
-        notes: tuple[str | None, ...],
         found: PerRole[PoolState],
         memory: Memory,
+        trust: Trust,
         now_seconds: float,
     ) -> tuple[Decision, Memory]:
         """Pass the solved pair through the guards and say what came of it."""
@@ -129,6 +149,7 @@ class Engine:
                 gpus_per_replica=self.profile.gpus_per_replica,
                 settings=self.settings,
                 rollout=found.map(lambda pool: pool.rollout_in_progress),
+                trust=trust,
             )
         )
         decision = Decision(
@@ -140,7 +161,6 @@ class Engine:
             binding=solution.binding,
             hold=_why_nothing_changes(current, target, solution.replicas, limiters),
             limiters=limiters,
-            notes=tuple(note for note in notes if note),
         )
         return decision, memory
 
@@ -175,6 +195,7 @@ _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "freeze_rollout": HoldReason.ROLLOUT_IN_PROGRESS,
+    "grow_on_partial_metrics": HoldReason.METRICS_PARTIAL,
     "fit_budget": HoldReason.BUDGET,
     "keep_bounds": HoldReason.BOUNDS,
 }

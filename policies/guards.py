@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from policies.config import PolicySettings
 from policies.memory import Sized
-from policies.types import Limiter, PerRole, Role
+from policies.types import Limiter, PerRole, Role, Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class Context:
     gpus_per_replica: PerRole[int]
     settings: PolicySettings
     rollout: PerRole[bool]
+    trust: Trust = Trust.FULL
 
 
 Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
@@ -67,6 +68,16 @@ def freeze_rollout(target: PerRole[int], context: Context) -> tuple[PerRole[int]
     )
 
 
+def grow_on_partial_metrics(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Never scale in on metrics that are partly missing or contradict each other."""
+    if context.trust is Trust.FULL:
+        return target, ""
+    return (
+        PerRole.of(lambda role: max(target[role], context.current[role])),
+        "no scale-in while some of the metrics are missing or contradict each other",
+    )
+
+
 def fit_budget(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Give back what other guards hold above the solve's pair until the GPU budget is kept.
 
@@ -104,6 +115,7 @@ GUARDS: tuple[Guard, ...] = (
     stabilise_scale_in,
     limit_scale_out,
     freeze_rollout,
+    grow_on_partial_metrics,
     fit_budget,
     keep_bounds,
 )

@@ -42,6 +42,7 @@ class Memory:
     shape: Shape | None = None
     calibration: Calibration = UNCALIBRATED
     arrival_dispersion: float | None = None
+    prefill_waiting: float | None = None
 
     @property
     def step_seconds(self) -> float:

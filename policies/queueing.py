@@ -37,6 +37,13 @@ class Wait:
     rate_per_second: float
     least_seconds: float = 0.0
 
+    @property
+    def mean_seconds(self) -> float:
+        """E[W]; infinite for an overloaded stage."""
+        if self.rate_per_second <= 0.0:
+            return math.inf
+        return self.probability * (self.least_seconds + 1.0 / self.rate_per_second)
+
     def tail(self, seconds: float) -> float:
         """P(W > seconds)."""
         if seconds < 0.0:

@@ -60,10 +60,40 @@ class Latency:
     """A latency as measured over one window; None is unknown."""
 
     mean_seconds: float | None = None
+    p50_seconds: float | None = None
     p95_seconds: float | None = None
+    p99_seconds: float | None = None
 
 
 UNKNOWN_LATENCY = Latency()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """KV hand-offs as measured over one window; None is unknown."""
+
+    mean_seconds: float | None = None
+    bytes_per_second: float | None = None
+    failures_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How good a group of signals is; None is unknown.
+
+    The age is that of its newest sample, the coverage the share of its pods that answered.
+    """
+
+    age_seconds: float | None = None
+    coverage_fraction: float | None = None
+
+
+class Trust(StrEnum):
+    """How far an observation may be followed."""
+
+    FULL = "full"
+    SCALE_OUT_ONLY = "scale_out_only"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +109,9 @@ class Observation:
     window_seconds: float
     requests_per_second: float | None = None
     arrival_dispersion: float | None = None
+    finished_per_second: float | None = None
     input_tokens: Lengths | None = None
+    output_tokens: Lengths | None = None
     output_tokens_mean: float | None = None
     prefix_hit_fraction: float | None = None
     ttft: Latency = UNKNOWN_LATENCY
@@ -87,7 +119,13 @@ class Observation:
     waiting_requests: PerRole[float | None] = PerRole(None, None)
     running_requests: PerRole[float | None] = PerRole(None, None)
     kv_usage_fraction: float | None = None
+    kv_usage_max_fraction: float | None = None
     kv_transfer_backlog_requests: float | None = None
+    kv_transfer: Transfer = Transfer()
+    live_pods: PerRole[float | None] = PerRole(None, None)
+    demand_quality: Quality = Quality()
+    pool_quality: PerRole[Quality] = PerRole(Quality(), Quality())
+    trust: Trust = Trust.FULL
     problems: tuple[str, ...] = ()
 
 
@@ -123,6 +161,7 @@ class HoldReason(StrEnum):
     ALREADY_RIGHT = "already_right"
     METRICS_UNKNOWN = "metrics_unknown"
     METRICS_STALE = "metrics_stale"
+    METRICS_PARTIAL = "metrics_partial"
     POOL_UNKNOWN = "pool_unknown"
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     SCALE_IN_STABILISING = "scale_in_stabilising"

@@ -10,14 +10,50 @@ from policies.types import PerRole
 
 
 class Router(StrEnum):
-    """Who gets the next request.
+    """Who gets the next prompt.
 
-    Round-robin binds a prompt to a prefill replica on arrival. Least-loaded binds it when a
-    replica can start it, which makes one central queue.
+    Round-robin binds it to a prefill replica on arrival. Least-loaded binds it when a replica can
+    start it, which makes one central queue. KV-aware binds it on arrival to the replica that has
+    the fewest tokens to compute with it, its own prefix hit counted. KV goes to the decode replica
+    with the fewest tokens in use, or in turn under round-robin.
     """
 
     ROUND_ROBIN = "round_robin"
     LEAST_LOADED = "least_loaded"
+    KV_AWARE = "kv_aware"
+
+
+class PrefixCache(StrEnum):
+    """Where a cached prefix is found: by every replica (a shared store), or by one of them."""
+
+    SHARED = "shared"
+    LOCAL = "local"
+
+
+class Reservation(StrEnum):
+    """What decode promises before a transfer starts.
+
+    Full: space for the prompt and the whole answer, so KV never runs out. Optimistic: space for
+    the prompt; an answer takes space as it grows, and when there is none the request that landed
+    last gives its space back and is prefilled again with what it had generated.
+    """
+
+    FULL = "full"
+    OPTIMISTIC = "optimistic"
+
+
+class ScaleIn(StrEnum):
+    """What happens to the work of a replica that is scaled in."""
+
+    DRAIN = "drain"
+    KILL = "kill"
+
+
+class LostWork(StrEnum):
+    """What happens to requests whose replica died: sent again to prefill, or lost."""
+
+    RETRY = "retry"
+    LOSE = "lose"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +71,7 @@ class PrefillPhysics:
     seconds_per_squared_token: float = 0.0
     token_budget: int = 8192
     kv_capacity_tokens: float
+    prefix_cache: PrefixCache = PrefixCache.SHARED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +103,7 @@ class DecodePhysics:
     seconds_per_context_token: float
     kv_capacity_tokens: float
     max_sequences: int = 256
+    reservation: Reservation = Reservation.FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +127,8 @@ class Physics:
     gpus_per_replica: PerRole[int]
     startup_seconds: PerRole[StartUp]
     router: Router = Router.LEAST_LOADED
+    scale_in: ScaleIn = ScaleIn.DRAIN
+    lost_work: LostWork = LostWork.RETRY
 
     @classmethod
     def from_profile(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from replay.requests import Floats, Requests
 
-# The bucket edges of Dynamo 1.6.1's front end, as seen in its exposition.
+# The bucket edges of Dynamo 1.6.1's front end, as seen in its exposition; for transfers those of
+# vLLM with NIXL.
 INPUT_EDGES = (0, 100, 210, 430, 870, 1800, 3600, 7400, 15000, 31000, 63000, 130000)
 OUTPUT_EDGES = (0, 100, 210, 430, 880, 1800, 3700, 7600, 16000, 32000)
 TTFT_EDGES = (
@@ -21,6 +22,8 @@ ITL_EDGES = (
     *(0, 0.0018, 0.0033, 0.0059, 0.011, 0.02, 0.035, 0.064, 0.12, 0.21, 0.38, 0.69),
     *(1.2, 2.3, 4.1, 7.4, 13, 24, 44, 80),
 )
+TRANSFER_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5)
+BYTES_EDGES = tuple(2.0**power for power in range(11, 34))
 
 
 class Histogram:
@@ -57,6 +60,9 @@ class Tally:
     output_tokens: Histogram = field(default_factory=lambda: Histogram(OUTPUT_EDGES))
     ttft_seconds: Histogram = field(default_factory=lambda: Histogram(TTFT_EDGES))
     itl_seconds: Histogram = field(default_factory=lambda: Histogram(ITL_EDGES))
+    transfer_seconds: Histogram = field(default_factory=lambda: Histogram(TRANSFER_EDGES))
+    transfer_bytes: Histogram = field(default_factory=lambda: Histogram(BYTES_EDGES))
+    failed_transfers: int = 0
 
     def arrive(self, requests: Requests) -> None:
         """Count requests as they come in."""
@@ -67,6 +73,11 @@ class Tally:
     def first_tokens(self, ttft_seconds: Floats) -> None:
         """Count first tokens as they are sent."""
         self.ttft_seconds.observe(ttft_seconds)
+
+    def transfer(self, seconds: Floats, sizes_bytes: Floats) -> None:
+        """Count KV hand-offs as they complete."""
+        self.transfer_seconds.observe(seconds)
+        self.transfer_bytes.observe(sizes_bytes)
 
     def finish(self, itl_seconds: Floats, output_tokens: Floats) -> None:
         """Count requests as they end; `itl_seconds` is each request's mean.

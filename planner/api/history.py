@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from itertools import islice
 from typing import Annotated
@@ -13,6 +14,8 @@ from planner.api import schemas
 from planner.api.operation import VIEW, Operation, as_json
 from planner.api.problems import BadInputError, Problem, from_validation
 from planner.api.schemas import Decisions, State, Tick
+from planner.journal import Journal, Record
+from policies.config import Slo
 
 
 class DecisionsQuery(BaseModel):
@@ -59,16 +62,23 @@ async def decisions(request: web.Request) -> web.Response:
     except ValidationError as error:
         raise BadInputError(from_validation(error, DecisionsQuery)) from None
     view = request.app[VIEW]
-    newest_first = reversed(tuple(view.journal))
+    records = _newest(view.journal, query)
+    # Records never change, so a thread may read them; thousands take longer than a tick may wait.
+    return as_json(await asyncio.to_thread(_told, records, view.settings.slo))
+
+
+def _newest(journal: Journal, query: DecisionsQuery) -> list[Record]:
+    newest_first = reversed(tuple(journal))
     wanted = (
         record
         for record in newest_first
         if query.since is None or record.decision.decided_at_seconds > query.since
     )
-    newest = list(islice(wanted, query.limit))[::-1]
-    return as_json(
-        Decisions(decisions=tuple(Tick.of(record, view.settings.slo) for record in newest))
-    )
+    return list(islice(wanted, query.limit))[::-1]
+
+
+def _told(records: list[Record], slo: Slo) -> Decisions:
+    return Decisions(decisions=tuple(Tick.of(record, slo) for record in records))
 
 
 OPERATIONS = (

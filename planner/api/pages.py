@@ -52,9 +52,12 @@ def routes() -> list[web.RouteDef]:
 
     served = [web.get("/static/plotly.min.js", plotly)]
     for file in _PAGE.iterdir():
+        content_type = _TYPES.get(Path(file.name).suffix)
+        if content_type is None:  # an editor's leftovers
+            continue
         text = file.read_text(encoding="utf-8").replace("{plotly_version}", version)
         path = "/" if file.name == "index.html" else f"/static/{file.name}"
-        served.append(web.get(path, _page_file(text, _TYPES[Path(file.name).suffix])))
+        served.append(web.get(path, _page_file(text, content_type)))
     return served
 
 

@@ -5,13 +5,12 @@ Field names equal those of the planner's own records, from which every answer is
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from planner.api.view import Mode
-from planner.explain import explain
+from planner.explain import explain, why
 from planner.journal import Record
 from planner.outcome import Outcome, outcome_of
 from policies.config import Slo
@@ -19,15 +18,11 @@ from policies.lengths import Lengths
 from policies.types import Binding, HoldReason, Role
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _mean_of(value: object) -> object:
     return value.mean if isinstance(value, Lengths) else value
 
 
-Number = Annotated[float | None, AfterValidator(_finite)]
+Number = float | None  # written as null when infinite: JSON has no other word for it
 
 
 class Answer(BaseModel):
@@ -150,7 +145,8 @@ class WriteFailure(Answer):
 class Tick(Answer):
     """One turn of the loop: what was seen, found and decided."""
 
-    explanation: str = Field(description="the decision in one sentence")
+    explanation: str = Field(description="the decision and its reasons in one sentence")
+    why: str = Field(description="its reasons alone")
     outcome: Outcome
     applied: bool = Field(description="false in advise mode and on a hold")
     decision: Decision
@@ -163,6 +159,7 @@ class Tick(Answer):
         """Read a journal record; the sentence needs the objective to compare with."""
         return cls(
             explanation=explain(record.decision, slo),
+            why=why(record.decision, slo),
             outcome=outcome_of(record.decision),
             applied=record.applied,
             decision=Decision.model_validate(record.decision),

@@ -4,33 +4,110 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, PositiveFloat, model_validator
+from pydantic import Field, HttpUrl, PositiveFloat, StringConstraints, model_validator
 
-from planner.metrics.preset import Selection
+from planner.kube import KubeSettings
+from planner.metrics.evaluator import Evaluator
+from planner.metrics.preset import Preset, Selection, Signal
 from planner.metrics.presets import PRESETS
+from planner.metrics.quality import QualitySettings
 from planner.ports import MetricsSource
 from policies.config import Section
+
+Query = Annotated[str, StringConstraints(min_length=1)]
 
 
 class SourceKind(StrEnum):
     """How the metrics are read."""
 
     PROMETHEUS = "prometheus"
+    SCRAPE = "scrape"
+
+
+class Access(Section):
+    """How the planner shows who it is; files are read anew for every observation."""
+
+    bearer_token_file: Path | None = Field(default=None, description="file with a bearer token")
+    username: str | None = Field(default=None, description="name for basic authentication")
+    password_file: Path | None = Field(
+        default=None, description="file with the password for basic authentication"
+    )
+    ca_file: Path | None = Field(
+        default=None, description="certificates (PEM) to trust instead of the system's"
+    )
+    client_certificate_file: Path | None = Field(
+        default=None, description="own certificate (PEM), for mutual TLS"
+    )
+    client_key_file: Path | None = Field(
+        default=None, description="its key (PEM), if not in the same file"
+    )
+    verify_tls: bool = Field(
+        default=True, description="false: accept any certificate; for experiments only"
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description='more headers, such as {X-Scope-OrgID: "team-a"}'
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Access:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file belong together")
+        if self.username is not None and self.bearer_token_file is not None:
+            raise ValueError("give bearer_token_file or username with password_file, not both")
+        if self.client_key_file is not None and self.client_certificate_file is None:
+            raise ValueError("client_key_file needs client_certificate_file")
+        return self
+
+
+class StaticPage(Section):
+    """One metrics page at a fixed address."""
+
+    url: HttpUrl = Field(description="address of the page, such as http://10.0.0.7:8000/metrics")
+    pod: str | None = Field(default=None, description="label `pod` of its series; unset: the host")
+    labels: dict[str, str] = Field(default_factory=dict, description="more labels of its series")
+
+
+class PodPages(Section):
+    """The metrics pages of pods chosen by label."""
+
+    selector: str = Field(min_length=1, description="Kubernetes label selector of the pods")
+    port: int = Field(ge=1, le=65535, description="port of the page")
+    path: str = Field(default="/metrics", pattern="^/", description="path of the page")
+    scheme: Literal["http", "https"] = Field(default="http", description="protocol of the page")
+
+
+class ScrapeSettings(Section):
+    """Which pages to read when there is no Prometheus."""
+
+    pages: tuple[StaticPage, ...] = Field(default=(), description="pages at fixed addresses")
+    pods: tuple[PodPages, ...] = Field(
+        default=(), description="pages of pods, found through the Kubernetes API in `namespace`"
+    )
+    kubernetes: KubeSettings = KubeSettings()
 
 
 class MetricsConfig(Section):
     """Which metrics to read, from where, and how long to wait for them."""
 
     source: SourceKind = Field(
-        default=SourceKind.PROMETHEUS, description="prometheus: ask a Prometheus-compatible server"
+        default=SourceKind.PROMETHEUS,
+        description="prometheus: ask a Prometheus-compatible server; "
+        "scrape: read the pods' metrics pages directly",
     )
     url: HttpUrl | None = Field(
         default=None,
         description="address of the server, with its path prefix if it has one; "
         "for example http://prometheus.monitoring:9090",
     )
+    scrape: ScrapeSettings = ScrapeSettings()
+    access: Access = Access()
     preset: str = Field(default="dynamo", description="the serving stack's names for its metrics")
+    queries: dict[str, Query | tuple[Query, ...]] = Field(
+        default_factory=dict,
+        description="own PromQL by signal, in place of the preset's; a list is tried in order",
+    )
     namespace: str | None = Field(
         default=None, description="Kubernetes namespace; unset: series of any or no namespace"
     )
@@ -52,19 +129,44 @@ class MetricsConfig(Section):
         description="rates are averages over this time, seconds; at least 4 scrape intervals",
     )
     deadline_seconds: PositiveFloat = Field(
-        default=5.0, description="a query without an answer by then counts as unknown, seconds"
+        default=5.0, description="a request without an answer by then counts as unknown, seconds"
     )
-    bearer_token_file: Path | None = Field(
-        default=None, description="file with a bearer token; read anew for every observation"
-    )
+
+    quality: QualitySettings = QualitySettings()
 
     @model_validator(mode="after")
     def _complete(self) -> MetricsConfig:
         if self.preset not in PRESETS:
             raise ValueError(f"preset {self.preset!r} is unknown; there are {', '.join(PRESETS)}")
-        if self.url is None:
+        if not self.signals.signals:
+            raise ValueError("preset: custom needs queries, at least requests_per_second")
+        if self.source is SourceKind.PROMETHEUS and self.url is None:
             raise ValueError("source: prometheus needs url, such as http://prometheus:9090")
+        if self.source is SourceKind.SCRAPE:
+            self._check_scrape()
+        _check_queries(self)
         return self
+
+    def _check_scrape(self) -> None:
+        if not self.scrape.pages and not self.scrape.pods:
+            raise ValueError("source: scrape needs scrape.pages or scrape.pods")
+        if self.scrape.pods and not self.namespace:
+            raise ValueError("scrape.pods needs namespace, where the pods are")
+
+    @property
+    def signals(self) -> Preset:
+        """The preset with the configured queries in place of its own."""
+        preset = PRESETS[self.preset]
+        own = {
+            name: Signal((text,) if isinstance(text, str) else text, meaning="as configured")
+            for name, text in self.queries.items()
+        }
+        return Preset(
+            name=preset.name,
+            stack=preset.stack,
+            signals={**preset.signals, **own},
+            lowercase_model=preset.lowercase_model,
+        )
 
     @property
     def selection(self) -> Selection:
@@ -80,9 +182,37 @@ class MetricsConfig(Section):
         )
 
 
+def _check_queries(config: MetricsConfig) -> None:
+    """Find what no server would accept, and what the scrape source cannot evaluate itself."""
+    import promql_parser
+
+    from planner.metrics.history import History
+    from planner.metrics.promql import Evaluation
+    from planner.metrics.reading import queries
+
+    nothing = Evaluation(History(keep_seconds=0), at_seconds=0)
+    for name, query in queries(config.signals, config.selection).items():
+        try:
+            tree = promql_parser.parse(query)
+            if config.source is SourceKind.SCRAPE:
+                nothing.value(tree)
+        except ValueError as error:
+            raise ValueError(f"query {name}: {error}: {query}") from error
+
+
+def make_evaluator(config: MetricsConfig) -> Evaluator:
+    """Build what evaluates the queries; the libraries behind it are loaded only here."""
+    if config.source is SourceKind.SCRAPE:
+        from planner.metrics.scrape import ScrapeEvaluator
+
+        return ScrapeEvaluator(config)
+    from planner.metrics.prometheus import PrometheusEvaluator
+
+    return PrometheusEvaluator(config)
+
+
 def make_source(config: MetricsConfig) -> MetricsSource:
     """Build the source that the configuration asks for."""
-    from planner.metrics.prometheus import PrometheusEvaluator
     from planner.metrics.source import QueriedSource
 
-    return QueriedSource(PrometheusEvaluator(config), PRESETS[config.preset], config.selection)
+    return QueriedSource(make_evaluator(config), config.signals, config.selection, config.quality)

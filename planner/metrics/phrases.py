@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from planner.metrics.preset import Signal
+
+MODEL = 'model="$model"'
+MODEL_NAME = 'model_name="$model"'
+PREFILL_PODS = 'pod=~"$prefill_pods"'
+DECODE_PODS = 'pod=~"$decode_pods"'
+ALL_PODS = 'pod=~"(?:$prefill_pods)|(?:$decode_pods)"'
+
+
+def select(name: str, matchers: str) -> str:
+    """The series of a metric."""
+    return f"{name}{{$where {matchers}}}"
+
 
 def rate(counter: str, matchers: str) -> str:
     """Growth per second, per series first and then summed: counters restart on their own."""
-    return f"sum(rate({counter}{{$where {matchers}}}[$window]))"
+    return f"sum(rate({select(counter, matchers)}[$window]))"
+
+
+def slope(gauge_name: str, matchers: str) -> str:
+    """Growth per second of a gauge, each series on its own, so that pods may come and go."""
+    return f"sum(deriv({select(gauge_name, matchers)}[$window]))"
+
+
+def plus(*terms: str) -> str:
+    """A sum of parts; unknown if one of them is."""
+    return " + ".join(terms)
 
 
 def ratio(over: str, under: str) -> str:
@@ -20,14 +43,40 @@ def mean(histogram: str, matchers: str) -> str:
 
 def buckets(histogram: str, matchers: str) -> str:
     """Cumulative rates by upper edge."""
-    return f"sum by (le) (rate({histogram}_bucket{{$where {matchers}}}[$window]))"
+    return f"sum by (le) (rate({select(f'{histogram}_bucket', matchers)}[$window]))"
 
 
 def gauge(reduce: str, name: str, matchers: str) -> str:
     """`reduce` (sum, avg, max) over the series of a gauge."""
-    return f"{reduce}({name}{{$where {matchers}}})"
+    return f"{reduce}({select(name, matchers)})"
 
 
 def rank_gauge(reduce: str, name: str, matchers: str) -> str:
     """The same where every tensor-parallel rank repeats its replica's number."""
-    return f"{reduce}(max by (pod, dp_rank) ({name}{{$where {matchers}}}))"
+    return f"{reduce}(max by (pod, dp_rank) ({select(name, matchers)}))"
+
+
+def age(name: str, matchers: str) -> str:
+    """Seconds since the newest sample."""
+    return f"time() - max(timestamp({select(name, matchers)}))"
+
+
+def pods(role: str, matchers: str, reporting: tuple[str, ...]) -> dict[str, Signal]:
+    """How well the pods of a role are seen; `reporting` are gauges that each pod has."""
+    up = select("up", matchers)
+    return {
+        f"{role}_age_seconds": Signal(
+            tuple(age(name, matchers) for name in reporting),
+            meaning=f"time since the newest sample of a {role} pod",
+        ),
+        f"{role}_coverage_fraction": Signal(
+            (f"avg({up})",), meaning=f"share of the {role} pods that answered their last scrape"
+        ),
+        f"{role}_live_pods": Signal(
+            (f"count({up} == 1)",), meaning=f"{role} pods that answered their last scrape"
+        ),
+        f"{role}_reporting_pods": Signal(
+            tuple(f"count(count by (pod) ({select(name, matchers)}))" for name in reporting),
+            meaning=f"{role} pods whose gauges are counted",
+        ),
+    }

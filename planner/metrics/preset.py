@@ -6,28 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
-from types import MappingProxyType
 
-# Every signal a preset may give, with its unit. "buckets" are rates per bucket, by label `le`.
-UNITS: Mapping[str, str] = MappingProxyType(
-    {
-        "requests_per_second": "requests/s",
-        "input_tokens_mean": "tokens",
-        "input_tokens_buckets": "requests/s by le",
-        "output_tokens_mean": "tokens",
-        "ttft_mean_seconds": "s",
-        "ttft_buckets": "requests/s by le",
-        "itl_mean_seconds": "s",
-        "itl_buckets": "tokens/s by le",
-        "prefill_waiting_requests": "requests",
-        "decode_waiting_requests": "requests",
-        "prefill_running_requests": "requests",
-        "decode_running_requests": "requests",
-        "prefix_hit_fraction": "fraction",
-        "kv_usage_fraction": "fraction",
-        "kv_transfer_backlog_requests": "requests",
-    }
-)
+from planner.metrics.signals import SIGNALS
 
 # What a query may refer to. `where` is a list of label matchers with a trailing comma, possibly
 # empty; the others stand between the quotes of one matcher.
@@ -60,8 +40,11 @@ class Preset:
 
     def __post_init__(self) -> None:
         for name, signal in self.signals.items():
-            if name not in UNITS:
-                raise ValueError(f"preset {self.name}: no signal is called {name!r}")
+            if name not in SIGNALS:
+                raise ValueError(
+                    f"preset {self.name}: no signal is called {name!r}; "
+                    f"there are {', '.join(SIGNALS)}"
+                )
             if not signal.queries:
                 raise ValueError(f"preset {self.name}: signal {name} has no query")
             for query in signal.queries:

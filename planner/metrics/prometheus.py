@@ -1,153 +1,116 @@
-"""Evaluates queries on a Prometheus-compatible server, through prometheus-api-client.
-
-That library is synchronous, has no timeout, retries for seconds and drops warnings. So: one
-session per request, in a thread, with a deadline, without retries, and a hook that sees the
-whole response. A fresh session also reads tokens anew, as Kubernetes rotates them.
-"""
+"""Evaluates queries on a Prometheus-compatible server: now, or over a stretch of the past."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import quote_plus
 
-import requests
 from prometheus_api_client import PrometheusConnect
-from requests.auth import AuthBase
-from urllib3.util.retry import Retry
 
 from planner.metrics.config import MetricsConfig
 from planner.metrics.evaluator import Answers
-from planner.metrics.vector import Sample
+from planner.metrics.server import QueryRefusedError, Row, Rows, Server, ServerError
+from planner.metrics.vector import Sample, Vector
 
 # The library sends a query in the address; proxies in front of a server often stop at 8 KiB.
 _MOST_URL_BYTES = 6000
+# A server refuses ranges of more than 11,000 points per series.
+_MOST_STEPS = 10_000
 _NAME_LABEL = "pd_planner_query"
-_CREDENTIALS = "check metrics.bearer_token_file and what its owner may read"
-_REFUSALS = {
-    401: f"refused the request (401): {_CREDENTIALS}",
-    403: f"refused the request (403): {_CREDENTIALS}",
-    404: "has no query API there (404): does metrics.url lack a path prefix?",
-}
+
+AskFor = Callable[[PrometheusConnect, str], Rows]
 
 
-class _Refused(Exception):  # noqa: N818 - a refusal is an answer, told apart by its status
-    def __init__(self, status: int, error: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of those queries of a batch that were evaluated."""
 
-
-class _BearerToken(AuthBase):
-    """Sends a token; being set at all also keeps requests from taking a password of ~/.netrc."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    rows: Mapping[str, Sequence[Row]]
+    problems: tuple[str, ...] = ()
 
 
 class PrometheusEvaluator:
-    """Evaluates expressions as instant queries, many in one request."""
+    """Evaluates expressions many in one request, now or over the past."""
 
     def __init__(self, config: MetricsConfig) -> None:
-        self._config = config
-        self._url = str(config.url).rstrip("/")
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="prometheus")
+        self._server = Server(config)
 
     async def evaluate(self, expressions: Mapping[str, str], at_seconds: float) -> Answers:
         """Evaluate all expressions, by name, as of one time."""
-        parts = await asyncio.gather(
-            *(self._ask(batch, at_seconds) for batch in _batches(expressions))
-        )
-        vectors = {name: vector for part in parts for name, vector in part.vectors.items()}
-        problems = dict.fromkeys(problem for part in parts for problem in part.problems)
-        return Answers(vectors, tuple(problems))
+
+        def instant(client: PrometheusConnect, query: str) -> Rows:
+            rows: Rows = client.custom_query(query, params={"time": at_seconds})
+            return rows
+
+        part = await self._ask_all(expressions, instant)
+        vectors = {
+            name: tuple(Sample(row.labels, row.points[-1][1]) for row in rows)
+            for name, rows in part.rows.items()
+        }
+        return Answers(vectors, part.problems)
+
+    async def evaluate_past(
+        self,
+        expressions: Mapping[str, str],
+        start_seconds: float,
+        end_seconds: float,
+        step_seconds: float,
+    ) -> tuple[dict[float, dict[str, Vector]], tuple[str, ...]]:
+        """Evaluate at every step, in requests that a server accepts; by time, then by name."""
+        found: dict[float, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+        problems: dict[str, None] = {}
+        for start, end in _stretches(start_seconds, end_seconds, step_seconds):
+            part = await self._ask_all(expressions, _range(start, end, step_seconds))
+            problems.update(dict.fromkeys(part.problems))
+            for name, rows in part.rows.items():
+                for row in rows:
+                    for at, value in row.points:
+                        found[at][name].append(Sample(row.labels, value))
+        by_time = {
+            at: {name: tuple(samples) for name, samples in by_name.items()}
+            for at, by_name in sorted(found.items())
+        }
+        return by_time, tuple(problems)
 
     async def close(self) -> None:
         """Forget requests that are under way."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._server.close()
 
-    async def _ask(self, batch: Mapping[str, str], at_seconds: float) -> Answers:
-        """Ask for a batch; if the server refuses it, one by one, so that one bad query is one."""
+    async def _ask_all(self, expressions: Mapping[str, str], ask_for: AskFor) -> _Part:
+        batches = _batches(expressions)
+        return _joined_parts(await asyncio.gather(*(self._ask(b, ask_for) for b in batches)))
+
+    async def _ask(self, batch: Mapping[str, str], ask_for: AskFor) -> _Part:
+        """Ask for a batch; if it is refused, one by one, so that one bad query is only one."""
+        query = _joined(batch)
         try:
-            return await self._query(batch, at_seconds)
-        except _Refused as refused:
-            if refused.status not in (400, 422):
-                return Answers({}, (self._explain(refused),))
+            reply = await self._server.ask(lambda client: ask_for(client, query))
+        except QueryRefusedError as refused:
             if len(batch) == 1:
                 (name,) = batch
-                return Answers({}, (f"query {name} is refused: {refused.error}",))
-            return await self._ask_each(batch, at_seconds)
-        except (requests.RequestException, OSError, TimeoutError, ValueError) as error:
-            return Answers({}, (self._explain(error),))
+                return _Part({}, (f"query {name} is refused: {refused}",))
+            each = [await self._ask({name: query}, ask_for) for name, query in batch.items()]
+            return _joined_parts(each)
+        except ServerError as error:
+            return _Part({}, (str(error),))
+        rows: dict[str, list[Row]] = {name: [] for name in batch}
+        for row in reply.rows:
+            labels = dict(row.labels)
+            name = labels.pop(_NAME_LABEL, "")
+            if name not in rows:
+                return _Part({}, (f"{self._server.url} answers {name!r}, which was not asked",))
+            rows[name].append(Row(labels, row.points))
+        return _Part(rows, tuple(f"Prometheus warns: {warning}" for warning in reply.warnings))
 
-    async def _ask_each(self, batch: Mapping[str, str], at_seconds: float) -> Answers:
-        parts = [await self._ask({name: query}, at_seconds) for name, query in batch.items()]
-        return Answers(
-            {name: vector for part in parts for name, vector in part.vectors.items()},
-            tuple(problem for part in parts for problem in part.problems),
-        )
 
-    async def _query(self, batch: Mapping[str, str], at_seconds: float) -> Answers:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._config.deadline_seconds):
-            return await loop.run_in_executor(self._pool, self._request, batch, at_seconds)
-
-    def _request(self, batch: Mapping[str, str], at_seconds: float) -> Answers:
-        """Send one request and wait for it; runs in a thread."""
-        warnings: list[str] = []
-
-        def see(response: requests.Response, **_: object) -> None:
-            warnings.extend(_envelope(response))
-
-        with requests.Session() as session:
-            session.auth = _BearerToken(self._token())
-            session.hooks["response"].append(see)
-            client = PrometheusConnect(
-                self._url,
-                session=session,
-                retry=Retry(total=0),
-                timeout=self._config.deadline_seconds,
-            )
-            rows = client.custom_query(_joined(batch), params={"time": at_seconds})
-        vectors: dict[str, list[Sample]] = {name: [] for name in batch}
-        for name, sample in _samples(rows):
-            if name not in vectors:
-                raise ValueError(f"it answers {name!r}, which was not asked")
-            vectors[name].append(sample)
-        return Answers(
-            {name: tuple(vector) for name, vector in vectors.items()},
-            tuple(f"Prometheus warns: {warning}" for warning in warnings),
-        )
-
-    def _token(self) -> str | None:
-        file = self._config.bearer_token_file
-        return file.read_text().strip() if file else None
-
-    def _explain(self, error: Exception) -> str:
-        """Say what failed and what would be right."""
-        server = f"Prometheus at {self._url}"
-        match error:
-            case _Refused():
-                failure = f"failed ({error.status}): {error.error}"
-                return f"{server} {_REFUSALS.get(error.status, failure)}"
-            case TimeoutError() | requests.Timeout():
-                return (
-                    f"{server} did not answer within {self._config.deadline_seconds:g} s "
-                    "(metrics.deadline_seconds)"
-                )
-            case requests.JSONDecodeError():
-                return f"{server} did not answer in JSON: is metrics.url a proxy or a login page?"
-            case requests.ConnectionError():
-                return f"{server} cannot be reached, check metrics.url: {_cause(error)}"
-            case _:
-                return f"{server} cannot be used: {error}"
+def _joined_parts(parts: Sequence[_Part]) -> _Part:
+    rows = {name: rows for part in parts for name, rows in part.rows.items()}
+    problems = dict.fromkeys(problem for part in parts for problem in part.problems)
+    return _Part(rows, tuple(problems))
 
 
 def _batches(expressions: Mapping[str, str]) -> Iterator[dict[str, str]]:
@@ -170,32 +133,19 @@ def _joined(batch: Mapping[str, str]) -> str:
     )
 
 
-def _envelope(response: requests.Response) -> Sequence[str]:
-    """Check a response around its result and return its warnings."""
-    if not response.ok:
-        try:
-            error = str(response.json()["error"])
-        except (ValueError, KeyError, TypeError):
-            error = response.reason
-        raise _Refused(response.status_code, error)
-    body = response.json()
-    if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
-        raise ValueError("its answer is not Prometheus'")  # noqa: TRY004 - broken data, not a bug
-    return [str(text) for text in body.get("warnings") or ()]
+def _range(start_seconds: float, end_seconds: float, step_seconds: float) -> AskFor:
+    start, end = (datetime.fromtimestamp(at, UTC) for at in (start_seconds, end_seconds))
+
+    def stretch(client: PrometheusConnect, query: str) -> Rows:
+        rows: Rows = client.custom_query_range(query, start, end, f"{step_seconds:g}")
+        return rows
+
+    return stretch
 
 
-def _samples(rows: Iterable[Any]) -> Iterator[tuple[str, Sample]]:
-    """Read the rows of an instant vector; values are strings, NaN and Inf among them."""
-    try:
-        for row in rows:
-            labels = {str(name): str(value) for name, value in row["metric"].items()}
-            yield labels.pop(_NAME_LABEL), Sample(labels, float(row["value"][1]))
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError("its answer is no instant vector") from error
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason of a connection error, such as "Connection refused"."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return str(error)
+def _stretches(start: float, end: float, step: float) -> Iterator[tuple[float, float]]:
+    """Cut a range into parts of at most `_MOST_STEPS` steps, both ends of each included."""
+    steps = int((end - start) // step)
+    for first in range(0, steps + 1, _MOST_STEPS):
+        last = min(first + _MOST_STEPS - 1, steps)
+        yield start + first * step, start + last * step

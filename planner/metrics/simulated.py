@@ -15,7 +15,7 @@ class SimulatedMetrics:
     async def observe(self, now_seconds: float) -> Observation:
         """Let the fleet serve until now, then look."""
         self._fleet.advance(now_seconds)
-        return self._fleet.observe(now_seconds)
+        return self._fleet.observe()
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+
+from planner.metrics.crosschecks import Evidence
 from planner.metrics.evaluator import Evaluator
 from planner.metrics.preset import Preset, Selection
+from planner.metrics.quality import QualitySettings, judge
 from planner.metrics.reading import Reading, queries
+from planner.metrics.signals import SIGNALS, Origin
 from policies.types import Observation
 
 
 class QueriedSource:
     """Observes by queries: all of them as of one time, what stays unknown named as a problem."""
 
-    def __init__(self, evaluator: Evaluator, preset: Preset, selection: Selection) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        preset: Preset,
+        selection: Selection,
+        quality: QualitySettings,
+    ) -> None:
         self._evaluator = evaluator
         self._preset = preset
         self._selection = selection
+        self._quality = quality
         self._queries = queries(preset, selection)
+        self._past: deque[Observation] = deque()
 
     async def observe(self, now_seconds: float) -> Observation:
         """Read all signals as of `now_seconds`."""
         answers = await self._evaluator.evaluate(self._queries, now_seconds)
         reading = Reading(self._preset, answers.vectors)
-        problems = list(answers.problems)
-        if reading.unknown and not (problems and not answers.vectors):
-            problems.append(self._explain(reading))
-        return reading.observation(now_seconds, self._selection.window_seconds, tuple(problems))
+        gaps = self._gaps(reading) if answers.vectors else ()
+        window = self._selection.window_seconds
+        seen = reading.observation(now_seconds, window, (*answers.problems, *gaps))
+        while self._past and self._past[0].observed_at_seconds < now_seconds - window:
+            self._past.popleft()
+        judged = judge(Evidence(seen, tuple(self._past), reading), self._quality)
+        self._past.append(seen)
+        return judged
 
-    def _explain(self, reading: Reading) -> str:
-        if len(reading.unknown) < len(self._preset.signals):
-            return f"no data for {', '.join(reading.unknown)}"
-        labels = {**self._selection.labels, "model": self._selection.model}
-        wanted = ", ".join(f"{name}={value!r}" for name, value in labels.items())
-        return (
-            f"no data at all for {wanted} under {self._preset.stack}'s metric names: "
-            "check metrics.model, metrics.namespace and metrics.preset, and that pods are scraped"
-        )
+    def _gaps(self, reading: Reading) -> Iterator[str]:
+        """Name what a decision misses. An idle front end has no lengths and latencies to report."""
+        if len(reading.unknown) == len(self._preset.signals):
+            labels = {**self._selection.labels, "model": self._selection.model}
+            wanted = ", ".join(f"{name}={value!r}" for name, value in labels.items())
+            yield (
+                f"no data at all for {wanted} under the metric names of {self._preset.stack}: "
+                "check metrics.model, metrics.namespace, metrics.preset, and that pods are scraped"
+            )
+            return
+        idle = reading.number("requests_per_second") == 0
+        missing = [
+            name
+            for name in reading.unknown
+            if SIGNALS[name].needed and not (idle and SIGNALS[name].origin is Origin.DEMAND)
+        ]
+        if missing:
+            yield f"no data for {', '.join(missing)}"
 
     async def close(self) -> None:
         """Release connections."""

@@ -25,7 +25,7 @@ from replay.plant.state import (
     Stations,
 )
 from replay.plant.timers import replay_all
-from replay.requests import Requests
+from replay.requests import Floats, Requests
 
 Group = TypeVar("Group", bound=tuple[Any, ...])
 
@@ -56,13 +56,14 @@ class Storage:
             new[: len(old)] = old
         return bigger
 
-    def arrivals(self, requests: Requests) -> Arrivals:
-        """The columns of `requests`."""
+    def arrivals(self, requests: Requests, home_draws: Floats) -> Arrivals:
+        """The columns of `requests`, and a uniform draw for each."""
         columns = (
             requests.arrival_seconds,
             requests.input_tokens,
             requests.output_tokens,
             requests.cached_tokens,
+            home_draws,
         )
         if self._arrays:
             return Arrivals(*(np.array(column, dtype=np.float64) for column in columns))  # type: ignore[arg-type]

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from replay.plant.decode import advance_batch, finish_due, join_landed, land, schedule
-from replay.plant.prefill import release, route, serve_waiting, start_iteration
+from replay.plant.decode import (
+    advance_batch,
+    finish_due,
+    join_landed,
+    land,
+    preempt_last,
+    schedule,
+)
+from replay.plant.prefill import (
+    keep_chunk,
+    next_finished,
+    nth_ready,
+    release,
+    route,
+    serve_waiting,
+    start_iteration,
+)
 from replay.plant.state import (
     ARRIVAL_ROWS,
     ARRIVED,
@@ -14,6 +29,7 @@ from replay.plant.state import (
     HANDOFF_TOKENS,
     NEVER,
     NEXT_ARRIVAL,
+    NO_REPLICA,
     NOBODY,
     READY,
     REFUSED,
@@ -21,7 +37,6 @@ from replay.plant.state import (
     STARTING,
     Laws,
     State,
-    pop,
     prefill_station,
     push,
     retire_if_draining,
@@ -82,7 +97,11 @@ def arrive(state: State, laws: Laws, now: float) -> bool:
     slots.input_tokens[slot] = arrivals.input_tokens[row]
     slots.output_tokens[slot] = arrivals.output_tokens[row]
     slots.cached_tokens[slot] = arrivals.cached_tokens[row]
+    slots.generated_tokens[slot] = 0.0
     slots.prefilled_tokens[slot] = 0.0
+    slots.home_replica[slot] = NO_REPLICA
+    if laws.local_cache and arrivals.cached_tokens[row] > 0.0:
+        slots.home_replica[slot] = nth_ready(state, arrivals.home_draw[row])
     route(state, laws, slot, now)
     return more
 
@@ -97,11 +116,10 @@ def prefill_timer(state: State, laws: Laws, replica: int, now: float) -> None:
         serve_waiting(state, laws, replica, now)
         return
     for _ in range(prefill.finishing[replica]):
-        slot = pop(state, station)
+        slot = next_finished(state, replica)
         state.totals[HANDOFF_TOKENS] += slots.input_tokens[slot]
         push(state, HANDOFF, slot)
-    if prefill.chunk_tokens[replica] > 0.0:
-        slots.prefilled_tokens[state.stations.head[station]] += prefill.chunk_tokens[replica]
+    keep_chunk(state, replica)
     start_iteration(state, laws, replica, now)
     hand_over(state, laws, now)
 
@@ -123,11 +141,22 @@ def decode_timer(state: State, laws: Laws, replica: int, now: float) -> None:
         schedule(state, laws, replica)
         hand_over(state, laws, now)
         return
-    advance_batch(state, replica, now)
-    finished = finish_due(state, laws, replica, now)
+    advance_batch(state, laws, replica, now)
+    left = finish_due(state, laws, replica, now)
+    while out_of_memory(state, laws, replica):
+        route(state, laws, preempt_last(state, laws, replica), now)
+        left += 1
     join_landed(state, laws, replica, now)
     schedule(state, laws, replica)
-    if finished > 0:
+    if left > 0:
         if decode.sequences[replica] == 0:
             retire_if_draining(decode, replica, now)
         hand_over(state, laws, now)
+
+
+def out_of_memory(state: State, laws: Laws, replica: int) -> bool:
+    """Whether the batch has no room for the tokens of its next iteration."""
+    decode = state.decode
+    batch = decode.batch[replica]
+    needed = decode.reserved_tokens[replica] + batch
+    return laws.optimistic and batch > 0 and needed > laws.decode_capacity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -24,12 +24,18 @@ class Outcomes:
         state.counts[FIRST_ROWS] = 0
         state.counts[FINISHED_ROWS] = 0
 
+    def forget_first_tokens(self, slots: Collection[int], now_seconds: float) -> None:
+        """Drop the first tokens that requests in these slots were about to get."""
+        rows = np.concatenate(self._first_tokens, axis=1)
+        dropped = np.isin(rows[0], list(slots)) & (rows[2] > now_seconds)
+        self._first_tokens = [rows[:, ~dropped]]
+
     def take_first_tokens(self, now_seconds: float) -> FirstTokens:
         """First tokens up to now; those of the iterations in progress stay for the next time."""
         rows = np.concatenate(self._first_tokens, axis=1)
-        past = rows[1] <= now_seconds
+        past = rows[2] <= now_seconds
         self._first_tokens = [rows[:, ~past]]
-        arrival, first_token, input_tokens = rows[:, past]
+        _, arrival, first_token, input_tokens = rows[:, past]
         return FirstTokens(
             arrival_seconds=arrival, ttft_seconds=first_token - arrival, input_tokens=input_tokens
         )

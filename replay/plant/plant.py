@@ -10,9 +10,10 @@ import numpy as np
 
 from policies.types import PerRole, Role
 from replay.compiled import is_warm, machine_code
-from replay.physics import Physics, StartUp
+from replay.physics import LostWork, Physics, ScaleIn, StartUp
 from replay.plant import fleet
 from replay.plant.columns import Storage
+from replay.plant.crash import kill, lose, resend
 from replay.plant.events import ARRIVALS_USED_UP, REACHED, SLOTS_FULL, run
 from replay.plant.outcomes import Outcomes
 from replay.plant.records import Finished, FirstTokens, Snapshot
@@ -55,6 +56,7 @@ class Plant:
         self._physics = physics
         self._laws = Laws.of(physics)
         self._random = np.random.default_rng(seed)
+        self._home_random = np.random.default_rng([seed, 1])  # apart, so that scaling changes none
         self._now_seconds = float(start_seconds)
         self._state = self._storage.empty_state(self._laws)
         self._outcomes = Outcomes()
@@ -108,9 +110,21 @@ class Plant:
         """Ask for that many replicas of each role, now; 0 is allowed, arrivals then wait.
 
         Growing starts replicas. Shrinking first gives up those that are starting, then drains
-        ready ones, the youngest first as Kubernetes does; a draining replica does not come back.
+        (or kills, as the physics says) ready ones, the youngest first as Kubernetes does; a
+        draining replica does not come back.
         """
         self._resize(target, self._physics.startup_seconds)
+
+    def crash(self, role: Role) -> None:
+        """Kill one ready replica, drawn by the seed; another is started in its place.
+
+        Its requests are sent again or lost, as the physics says. ValueError if none is ready.
+        """
+        ready = fleet.replicas_that_are(self._state, role, READY)
+        if not ready:
+            raise ValueError(f"no {role} replica is ready, so none can crash")
+        self._kill(role, ready[int(self._random.integers(len(ready)))])
+        self._start(role, self._physics.startup_seconds[role])
 
     def take_first_tokens(self) -> FirstTokens:
         """First tokens since the last call."""
@@ -147,7 +161,10 @@ class Plant:
             for replica in cancelled:
                 fleet.cancel(self._state, role, replica, self._now_seconds)
             for replica in ready[::-1][: surplus - len(cancelled)]:
-                fleet.drain(self._state, role, replica, self._now_seconds)
+                if self._physics.scale_in is ScaleIn.KILL:
+                    self._kill(role, replica)
+                else:
+                    fleet.drain(self._state, role, replica, self._now_seconds)
         self._desired = target
 
     def _start(self, role: Role, startup: StartUp) -> None:
@@ -160,12 +177,22 @@ class Plant:
             delay *= math.exp(startup.spread * self._random.standard_normal())
         fleet.start(self._state, role, replica, self._now_seconds, delay)
 
+    def _kill(self, role: Role, replica: int) -> None:
+        victims = kill(self._state, self._laws, role, replica, self._now_seconds)
+        self._outcomes.collect(self._state)
+        self._outcomes.forget_first_tokens(victims, self._now_seconds)
+        if self._physics.lost_work is LostWork.RETRY:
+            resend(self._state, self._laws, victims, self._now_seconds)
+        else:
+            lose(self._state, victims)
+
     def _load_arrivals(self) -> None:
         """Give the next block of arrivals to the event loop, if there is one."""
         if not self._offered:
             return
         block = self._offered.popleft()
-        self._state = self._state._replace(arrivals=self._storage.arrivals(block))
+        arrivals = self._storage.arrivals(block, self._home_random.random(len(block)))
+        self._state = self._state._replace(arrivals=arrivals)
         self._state.counts[NEXT_ARRIVAL] = 0
         self._state.counts[ARRIVAL_ROWS] = len(block)
         set_timer(self._state.stations, ROUTER, float(block.arrival_seconds[0]))

@@ -29,13 +29,24 @@ def route(state: State, laws: Laws, slot: int, now: float) -> None:
             if replica != NO_REPLICA:
                 start_iteration(state, laws, replica, now)
         return
-    replica = next_in_turn(state)
+    replica = next_in_turn(state) if laws.in_turn else least_work(state, laws, slot)
     if replica == NO_REPLICA:
         push(state, ROUTER, slot)
         return
-    push(state, prefill_station(replica), slot)
+    assign(state, laws, replica, slot)
     if is_idle(state, replica):
         start_iteration(state, laws, replica, now)
+
+
+def assign(state: State, laws: Laws, replica: int, slot: int) -> None:
+    """Bind a prompt to a replica; whether its prefix is cached there is now known."""
+    slots = state.slots
+    if laws.local_cache and slots.home_replica[slot] != replica:
+        slots.cached_tokens[slot] = 0.0
+    slots.prefill_replica[slot] = replica
+    work = slots.input_tokens[slot] - slots.cached_tokens[slot]
+    state.prefill.queued_tokens[replica] += work
+    push(state, prefill_station(replica), slot)
 
 
 def serve_waiting(state: State, laws: Laws, replica: int, now: float) -> None:
@@ -91,6 +102,38 @@ def next_in_turn(state: State) -> int:
     return NO_REPLICA
 
 
+def least_work(state: State, laws: Laws, slot: int) -> int:
+    """The ready replica that would have the fewest tokens to compute if it took this prompt."""
+    prefill, slots = state.prefill, state.slots
+    best = NO_REPLICA
+    fewest = 0.0
+    for replica in range(len(prefill.status)):
+        if prefill.status[replica] != READY:
+            continue
+        tokens = prefill.queued_tokens[replica] + slots.input_tokens[slot]
+        if not laws.local_cache or slots.home_replica[slot] == replica:
+            tokens -= slots.cached_tokens[slot]
+        if best == NO_REPLICA or tokens < fewest:
+            best = replica
+            fewest = tokens
+    return best
+
+
+def nth_ready(state: State, draw: float) -> int:
+    """The ready replica that a uniform draw in [0, 1) falls on."""
+    status = state.prefill.status
+    ready = 0
+    for replica in range(len(status)):
+        ready += status[replica] == READY
+    place = int(draw * ready)
+    for replica in range(len(status)):
+        if status[replica] == READY:
+            if place == 0:
+                return replica
+            place -= 1
+    return NO_REPLICA
+
+
 def next_prompt(state: State, laws: Laws, replica: int, slot: int) -> int:
     """The prompt to pack next: `slot` from the replica's own queue, else the router's first."""
     if slot != NOBODY:
@@ -103,7 +146,7 @@ def next_prompt(state: State, laws: Laws, replica: int, slot: int) -> int:
     if not has_memory(state, laws, replica, state.stations.head[ROUTER]):
         return NOBODY
     slot = pop(state, ROUTER)
-    push(state, prefill_station(replica), slot)
+    assign(state, laws, replica, slot)
     return slot
 
 
@@ -121,7 +164,6 @@ def start_iteration(state: State, laws: Laws, replica: int, now: float) -> None:
         if done == 0.0:
             prefill.prompts[replica] += 1
             prefill.pinned_tokens[replica] += slots.input_tokens[slot]
-            slots.prefill_replica[slot] = replica
         before = slots.cached_tokens[slot] + done
         work = slots.input_tokens[slot] - before
         taken = min(work, budget)
@@ -140,6 +182,27 @@ def start_iteration(state: State, laws: Laws, replica: int, now: float) -> None:
     prefill.chunk_tokens[replica] = chunk
     idle = finishing == 0 and chunk == 0.0
     set_timer(state.stations, station, NEVER if idle else now + seconds)
+
+
+def next_finished(state: State, replica: int) -> int:
+    """Take the first of the prompts that end with this iteration out of the replica's queue."""
+    slots, prefill = state.slots, state.prefill
+    station = prefill_station(replica)
+    slot = pop(state, station)
+    done = slots.cached_tokens[slot] + slots.prefilled_tokens[slot]
+    prefill.queued_tokens[replica] -= slots.input_tokens[slot] - done
+    if state.stations.length[station] == 0:
+        prefill.queued_tokens[replica] = 0.0  # without the rounding that is left
+    return slot
+
+
+def keep_chunk(state: State, replica: int) -> None:
+    """Note what this iteration has computed of a prompt that goes on."""
+    prefill = state.prefill
+    chunk = prefill.chunk_tokens[replica]
+    if chunk > 0.0:
+        state.slots.prefilled_tokens[state.stations.head[prefill_station(replica)]] += chunk
+        prefill.queued_tokens[replica] -= chunk
 
 
 def release(state: State, laws: Laws, slot: int, now: float) -> None:

@@ -57,10 +57,12 @@ class ReplicaCounts:
 class Snapshot:
     """The fleet at one instant.
 
-    Every request that has arrived is in exactly one of finished, lost, waiting or running.
+    Every request that has arrived is in exactly one of finished, lost, waiting or running. Lost
+    are those that died with a replica and those that no replica could ever have held.
     Waiting for decode are all requests that prefill is done with and no batch has yet: those
     without decode space (`transfers_waiting`), those on the links (`transfers_running`) and those
-    that have landed. KV usage is the share of ready decode replicas' memory that is promised.
+    that have landed. KV usage is the share of ready decode replicas' memory that is
+    promised (with optimistic reservation: in use).
     `link_utilisation` is the mean since the last `advance` began, of egress (prefill) and ingress
     (decode). `gpu_seconds` counts each replica from when it was asked for until it was gone.
     """
@@ -69,6 +71,7 @@ class Snapshot:
     arrived_requests: int
     finished_requests: int
     lost_requests: int
+    preemptions: int
     waiting_requests: PerRole[int]
     running_requests: PerRole[int]
     kv_usage_fraction: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from policies.types import PerRole, Role
 from replay.plant import fleet
+from replay.plant.batch import tokens_ahead
 from replay.plant.records import ReplicaCounts, Snapshot
 from replay.plant.state import (
     ARRIVED,
@@ -12,6 +13,8 @@ from replay.plant.state import (
     FLOWS,
     HANDOFF,
     HANDOFF_TOKENS,
+    LOST,
+    PREEMPTED,
     READY,
     REFUSED,
     ROUTER,
@@ -34,12 +37,13 @@ def take_snapshot(
     transfers_running = state.counts[FLOWS]
     landed = _queued(state, Role.DECODE)
     prefilling = _prefilling(state)
-    usage = kv_usage(state, laws)
+    usage = kv_usage(state, laws, now)
     return Snapshot(
         now_seconds=now,
         arrived_requests=int(state.counts[ARRIVED]),
         finished_requests=int(state.counts[FINISHED]),
-        lost_requests=int(state.counts[REFUSED]),
+        lost_requests=int(state.counts[REFUSED] + state.counts[LOST]),
+        preemptions=int(state.counts[PREEMPTED]),
         waiting_requests=PerRole(
             int(state.stations.length[ROUTER] + _queued(state, Role.PREFILL) - prefilling),
             int(transfers_waiting + transfers_running + landed),
@@ -56,9 +60,11 @@ def take_snapshot(
     )
 
 
-def kv_usage(state: State, laws: Laws) -> list[float]:
-    """Share of each ready decode replica's KV memory that is promised."""
+def kv_usage(state: State, laws: Laws, now: float) -> list[float]:
+    """Share of each ready decode replica's KV memory that is promised, or in use if none is."""
     ready = fleet.replicas_that_are(state, Role.DECODE, READY)
+    if laws.optimistic:
+        return [float(tokens_ahead(state, laws, r, now)) / laws.decode_capacity for r in ready]
     return [float(state.decode.reserved_tokens[r]) / laws.decode_capacity for r in ready]
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import MutableSequence
 from typing import Final, NamedTuple, TypeVar
 
-from replay.physics import Physics, Router
+from replay.physics import Physics, PrefixCache, Reservation, Router
 
 Floats = MutableSequence[float]
 Ints = MutableSequence[int]
@@ -32,8 +32,8 @@ ROUTER, HANDOFF = range(2)
 # Elements of `State.counts` and `State.totals`.
 FREE_SLOT, NEXT_ARRIVAL, ARRIVAL_ROWS, FIRST_ROWS, FINISHED_ROWS = range(5)
 FLOWS, NEXT_FLOW, PREFILL_TURN, DECODE_TURN = range(5, 9)
-ARRIVED, FINISHED, REFUSED = range(9, 12)
-COUNTS: Final = 12
+ARRIVED, FINISHED, REFUSED, LOST, PREEMPTED = range(9, 14)
+COUNTS: Final = 14
 SHARED_SECONDS, MOVED_BYTES, HANDOFF_TOKENS = range(3)
 TOTALS: Final = 3
 
@@ -49,7 +49,9 @@ class Laws(NamedTuple):
     prefill_capacity: float
     token_budget: float
     one_at_a_time: bool
-    late_binding: bool
+    late_binding: bool  # prompts wait at the router until a replica can start them
+    in_turn: bool
+    local_cache: bool
     transfer_base: float
     bytes_per_token: float
     egress: float
@@ -60,6 +62,7 @@ class Laws(NamedTuple):
     decode_context: float
     decode_capacity: float
     max_sequences: int
+    optimistic: bool
 
     @classmethod
     def of(cls, physics: Physics) -> Laws:
@@ -72,7 +75,9 @@ class Laws(NamedTuple):
             prefill_capacity=float(prefill.kv_capacity_tokens),
             token_budget=float(prefill.token_budget) or math.inf,
             one_at_a_time=prefill.token_budget == 0,
-            late_binding=physics.router is not Router.ROUND_ROBIN,
+            late_binding=physics.router is Router.LEAST_LOADED,
+            in_turn=physics.router is Router.ROUND_ROBIN,
+            local_cache=prefill.prefix_cache is PrefixCache.LOCAL,
             transfer_base=float(transfer.base_seconds),
             bytes_per_token=float(transfer.bytes_per_token),
             egress=float(transfer.egress_bytes_per_second),
@@ -83,6 +88,7 @@ class Laws(NamedTuple):
             decode_context=float(decode.seconds_per_context_token),
             decode_capacity=float(decode.kv_capacity_tokens),
             max_sequences=int(decode.max_sequences),
+            optimistic=decode.reservation is Reservation.OPTIMISTIC,
         )
 
 
@@ -97,15 +103,20 @@ class Stations(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """Requests inside the fleet; `next` links the free ones and those in one queue."""
+    """Requests inside the fleet; `next` links the free ones and those in one queue.
+
+    A request that has to be prefilled again counts what it has generated as input.
+    """
 
     next: Ints
     prefill_replica: Ints
     decode_replica: Ints
+    home_replica: Ints  # the prefill replica that has the cached prefix, or NO_REPLICA
     arrival_seconds: Floats
     input_tokens: Floats
     output_tokens: Floats
     cached_tokens: Floats
+    generated_tokens: Floats  # before the present prefill
     prefilled_tokens: Floats
     landed_seconds: Floats
     first_token_seconds: Floats
@@ -121,6 +132,7 @@ class Prefill(NamedTuple):
     chunk_tokens: Floats  # of the prompt after those, which does not end with it
     prompts: Ints  # that hold memory
     pinned_tokens: Floats
+    queued_tokens: Floats  # still to compute
     outgoing: Ints  # transfers on the egress link
 
 
@@ -132,7 +144,7 @@ class Decode(NamedTuple):
     gone_seconds: Floats
     incoming: Ints  # transfers on the ingress link
     sequences: Ints  # promised, in transfer, landed or in the batch
-    reserved_tokens: Floats
+    reserved_tokens: Floats  # promised (full) or in use at the last boundary (optimistic)
     batch: Ints
     context_tokens: Floats
     iteration: Ints  # completed iterations
@@ -162,11 +174,13 @@ class Arrivals(NamedTuple):
     input_tokens: Floats
     output_tokens: Floats
     cached_tokens: Floats
+    home_draw: Floats  # uniform in [0, 1): which ready replica has the cached prefix
 
 
 class FirstTokenRows(NamedTuple):
     """First tokens not yet handed to Python."""
 
+    slot: Ints
     arrival_seconds: Floats
     first_token_seconds: Floats
     input_tokens: Floats

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from replay.plant.batch import tokens_ahead
+from replay.plant.decode import schedule
 from replay.plant.state import (
     DECODE_TURN,
     FLOWS,
@@ -28,47 +30,53 @@ def hand_over(state: State, laws: Laws, now: float) -> None:
     waiting = state.stations.length
     flows = state.counts[FLOWS]
     while waiting[HANDOFF] > 0:
-        replica = replica_with_room(state, laws, state.stations.head[HANDOFF])
+        replica = replica_with_room(state, laws, state.stations.head[HANDOFF], now)
         if replica == NO_REPLICA:
             break
         start_transfer(state, laws, pop(state, HANDOFF), replica)
+        if laws.optimistic:
+            schedule(state, laws, replica)  # its memory may now run out sooner
     if state.counts[FLOWS] != flows:
         share_links(state, laws, now)
 
 
-def replica_with_room(state: State, laws: Laws, slot: int) -> int:
-    """The decode replica to send a prompt's KV to: the one with the fewest reserved tokens.
+def replica_with_room(state: State, laws: Laws, slot: int, now: float) -> int:
+    """The decode replica to send a prompt's KV to: the one with the fewest tokens in use.
 
     Under round-robin, the next one in turn that has room.
     """
     replicas = len(state.decode.status)
-    if laws.late_binding:
-        best = NO_REPLICA
-        for replica in range(replicas):
-            if has_room(state, laws, replica, slot) and (
-                best == NO_REPLICA
-                or state.decode.reserved_tokens[replica] < state.decode.reserved_tokens[best]
-            ):
-                best = replica
-        return best
-    for step in range(1, replicas + 1):
-        replica = (state.counts[DECODE_TURN] + step) % replicas
-        if has_room(state, laws, replica, slot):
-            state.counts[DECODE_TURN] = replica
-            return replica
-    return NO_REPLICA
+    if laws.in_turn:
+        for step in range(1, replicas + 1):
+            replica = (state.counts[DECODE_TURN] + step) % replicas
+            if tokens_with(state, laws, replica, slot, now) <= laws.decode_capacity:
+                state.counts[DECODE_TURN] = replica
+                return replica
+        return NO_REPLICA
+    best = NO_REPLICA
+    fewest = NEVER
+    for replica in range(replicas):
+        tokens = tokens_with(state, laws, replica, slot, now)
+        if tokens <= laws.decode_capacity and tokens < fewest:
+            best = replica
+            fewest = tokens
+    return best
 
 
-def has_room(state: State, laws: Laws, replica: int, slot: int) -> bool:
-    """Whether a decode replica can promise space for all tokens the request will ever hold."""
+def tokens_with(state: State, laws: Laws, replica: int, slot: int, now: float) -> float:
+    """Tokens in use on a decode replica if it took this request; infinite if it may not."""
     decode, slots = state.decode, state.slots
-    return (
-        decode.status[replica] == READY
-        and decode.sequences[replica] < laws.max_sequences
-        and decode.incoming[replica] < laws.transfers_per_replica
-        and decode.reserved_tokens[replica] + slots.input_tokens[slot] + slots.output_tokens[slot]
-        <= laws.decode_capacity
-    )
+    if (
+        decode.status[replica] != READY
+        or decode.sequences[replica] >= laws.max_sequences
+        or decode.incoming[replica] >= laws.transfers_per_replica
+    ):
+        return NEVER
+    tokens = slots.input_tokens[slot]
+    if laws.optimistic:
+        # Through the iteration in progress, and its first token.
+        return tokens_ahead(state, laws, replica, now) + tokens + 1.0
+    return decode.reserved_tokens[replica] + tokens + slots.output_tokens[slot]
 
 
 def start_transfer(state: State, laws: Laws, slot: int, replica: int) -> None:
@@ -77,7 +85,9 @@ def start_transfer(state: State, laws: Laws, slot: int, replica: int) -> None:
     tokens = slots.input_tokens[slot]
     slots.decode_replica[slot] = replica
     decode.sequences[replica] += 1
-    decode.reserved_tokens[replica] += tokens + slots.output_tokens[slot]
+    decode.reserved_tokens[replica] += tokens
+    if not laws.optimistic:
+        decode.reserved_tokens[replica] += slots.output_tokens[slot]
     decode.incoming[replica] += 1
     state.prefill.outgoing[slots.prefill_replica[slot]] += 1
     state.totals[HANDOFF_TOKENS] -= tokens
@@ -97,12 +107,18 @@ def take_ended(state: State, laws: Laws, now: float) -> int:
     state.decode.incoming[slots.decode_replica[slot]] -= 1
     state.prefill.outgoing[slots.prefill_replica[slot]] -= 1
     state.totals[MOVED_BYTES] += slots.input_tokens[slot] * laws.bytes_per_token
-    last = counts[FLOWS] - 1
+    remove_flow(state, flow)
+    return slot
+
+
+def remove_flow(state: State, flow: int) -> None:
+    """Put the last flow in the place of one that is over."""
+    flows = state.flows
+    last = state.counts[FLOWS] - 1
     flows.slot[flow] = flows.slot[last]
     flows.remaining_bytes[flow] = flows.remaining_bytes[last]
     flows.bytes_per_second[flow] = flows.bytes_per_second[last]
-    counts[FLOWS] = last
-    return slot
+    state.counts[FLOWS] = last
 
 
 def settle(state: State, now: float) -> None:

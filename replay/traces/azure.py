@@ -11,8 +11,9 @@ import numpy as np
 
 from replay.requests import Requests
 from replay.traces.columns import Count, Kind, Timestamp, instants_of, parse_columns
-from replay.traces.lines import Parsed, from_zero, read_lines
+from replay.traces.lines import read_lines, trace_of_file
 from replay.traces.source import Source
+from replay.traces.trace import Trace
 
 _HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"
 _ROW = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[^,]*,\d+,\d+\s*")
@@ -30,8 +31,8 @@ class Azure:
         del path
         return head[0].strip() == _HEADER or _ROW.fullmatch(head[0]) is not None
 
-    def read(self, source: Source) -> Iterator[Requests]:
-        """Stream the requests."""
+    def trace(self, source: Source) -> Trace:
+        """Give the requests, times to 0.1 microseconds."""
         has_header = source.head[0].strip() == _HEADER
         columns: dict[str, Kind] = {
             "TIMESTAMP": Timestamp(_origin(source.head[has_header:])),
@@ -39,12 +40,14 @@ class Azure:
             "GeneratedTokens": Count(),
         }
 
-        def parse(lines: Sequence[str]) -> Parsed:
+        def parse(lines: Sequence[str]) -> Requests:
             arrivals, inputs, outputs = parse_columns(columns, lines).values()
-            return Parsed(Requests(arrivals, inputs, outputs, np.zeros(len(arrivals))))
+            return Requests(arrivals, inputs, outputs, np.zeros(len(arrivals)))
 
-        parsed = read_lines(source, parse, header_lines=int(has_header), time_field="TIMESTAMP")
-        return from_zero(part.requests for part in parsed)
+        def read() -> Iterator[Requests]:
+            return read_lines(source, parse, header_lines=has_header, time_field="TIMESTAMP")
+
+        return trace_of_file(source, self.name, read)
 
 
 def _origin(rows: tuple[str, ...]) -> np.datetime64:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from replay.requests import Floats
 from replay.traces.lines import Malformed
 
+MOST_COUNT = 1e9
 _TIMESTAMP_LENGTHS = (len("2023-11-16 18:17:03"), 48)
 
 
@@ -34,16 +34,17 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Whole numbers from 0 up."""
+    """Whole numbers from 0 to a thousand million."""
 
     dtype: str = "f8"
-    right: str = "a whole number, 0 or more"
+    right: str = "a whole number, 0 or more and at most 1e9"
 
     def values(self, column: NDArray[Any]) -> Floats:
         """Check that all are whole and none is negative."""
         for wrong, why in (
             (~np.isfinite(column), "is not a number"),
             (column < 0, "is negative"),
+            (column > MOST_COUNT, "is too large"),
             (column != np.floor(column), "is not whole"),
         ):
             if wrong.any():
@@ -53,15 +54,20 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Any finite numbers."""
+    """Finite numbers, `least` or more."""
 
+    least: float = -math.inf
     dtype: str = "f8"
-    right: str = "a number"
+
+    @property
+    def right(self) -> str:
+        """A number, and how small it may be."""
+        return "a number" + f", {self.least:g} or more" * math.isfinite(self.least)
 
     def values(self, column: NDArray[Any]) -> Floats:
-        """Check that all are finite."""
-        if not np.isfinite(column).all():
-            raise ValueError("not a finite number")
+        """Check that all are finite and large enough."""
+        if not np.isfinite(column).all() or column.min() < self.least:
+            raise ValueError("not such a number")
         return column
 
 
@@ -83,6 +89,23 @@ class Timestamp:
         return np.asarray((instants - self.origin) / np.timedelta64(1, "ns") / 1e9)
 
 
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """ISO 8601 dates, with or without a time, or numbers of seconds."""
+
+    dtype: str = "U48"
+    right: str = "a UTC date and time such as 2024-05-10T00:00:00Z, or seconds"
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Read the times as seconds since 1970, or as they are."""
+        try:
+            return Number().values(column.astype(np.float64))
+        except ValueError:
+            dates = np.strings.str_len(column) == len("2024-05-10")
+            times = np.where(dates, np.strings.add(column, "T00:00:00"), column)
+            return Timestamp(np.datetime64(0, "ns")).values(times)
+
+
 def instants_of(column: NDArray[Any]) -> NDArray[np.datetime64]:
     """Read ISO 8601 text as instants in nanoseconds; ValueError when one is malformed."""
     plain = np.strings.rstrip(column)
@@ -95,6 +118,26 @@ def instants_of(column: NDArray[Any]) -> NDArray[np.datetime64]:
     if (np.strings.find(plain, "+") >= 0).any() or (np.strings.count(plain, "-") > 2).any():
         raise ValueError("another time zone than UTC")
     return plain.astype("datetime64[ns]")
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of some words; values are their places in the list."""
+
+    words: tuple[str, ...]
+    dtype: str = "U48"
+
+    @property
+    def right(self) -> str:
+        """The words."""
+        return " or ".join(word or "nothing" for word in self.words)
+
+    def values(self, column: NDArray[Any]) -> Floats:
+        """Find each word's place."""
+        matches = np.stack([column == word for word in self.words])
+        if not matches.any(axis=0).all():
+            raise ValueError("another word")
+        return np.asarray(matches.argmax(axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +154,22 @@ class Ignored:
 
 def parse_columns(columns: Mapping[str, Kind], lines: Sequence[str]) -> dict[str, Floats]:
     """Read lines of comma-separated fields, all at once; Malformed explains a single bad line."""
+    dtype = [(name, kind.dtype) for name, kind in columns.items()]
     try:
-        table = np.loadtxt(
-            lines,
-            dtype=[(name, kind.dtype) for name, kind in columns.items()],
-            delimiter=",",
-            comments=None,
-            quotechar='"',
-            ndmin=1,
-        )
-        return {name: kind.values(table[name]) for name, kind in columns.items()}
-    except ValueError as error:
-        if len(lines) > 1:
-            raise Malformed(None, "one of these lines is malformed", "none to be") from error
-        raise _blame(columns, lines[0]) from error
+        table = np.loadtxt(lines, dtype=dtype, delimiter=",", comments=None, ndmin=1)
+        values = {name: kind.values(table[name]) for name, kind in columns.items()}
+    except ValueError:
+        pass
+    else:
+        if len(table) == len(lines):
+            return values
+    if len(lines) > 1:
+        raise Malformed(None, "one of these lines is malformed", "none to be")
+    raise _blame(columns, lines[0])
 
 
 def _blame(columns: Mapping[str, Kind], line: str) -> Malformed:
-    fields = next(csv.reader([line.strip()]))
+    fields = line.strip().split(",")
     if len(fields) != len(columns):
         found = f"{len(fields)} field{'s' * (len(fields) != 1)}"
         return Malformed(None, found, f"{len(columns)}: {','.join(columns)}")

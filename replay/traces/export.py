@@ -12,7 +12,7 @@ import numpy as np
 
 from replay.requests import Requests
 from replay.traces.columns import Count, Kind, Number, parse_columns
-from replay.traces.lines import Malformed, Parsed, from_zero, read_lines
+from replay.traces.lines import Malformed, read_lines, trace_of_file
 from replay.traces.source import Source
 from replay.traces.trace import Trace, TraceError
 
@@ -32,24 +32,26 @@ class Export:
         del path
         return _fields(head) in (_COLUMNS, (*_COLUMNS, _CACHED))
 
-    def read(self, source: Source) -> Iterator[Requests]:
-        """Stream the requests."""
+    def trace(self, source: Source) -> Trace:
+        """Give the requests."""
         names = _fields(source.head)
         columns: dict[str, Kind] = {
             name: Number() if name == _COLUMNS[0] else Count() for name in names
         }
 
-        def parse(lines: Sequence[str]) -> Parsed:
+        def parse(lines: Sequence[str]) -> Requests:
             values = parse_columns(columns, lines)
             arrivals, inputs, outputs = (values[name] for name in _COLUMNS)
             cached = values.get(_CACHED, np.zeros(len(arrivals)))
             if (cached > inputs).any():
                 problem = f"{cached[0]:.0f} cached tokens of a prompt of {inputs[0]:.0f}"
                 raise Malformed(_CACHED, problem, "at most input_tokens")
-            return Parsed(Requests(arrivals, inputs, outputs, cached))
+            return Requests(arrivals, inputs, outputs, cached)
 
-        parsed = read_lines(source, parse, header_lines=1, time_field=_COLUMNS[0])
-        return from_zero(part.requests for part in parsed)
+        def read() -> Iterator[Requests]:
+            return read_lines(source, parse, header_lines=1, time_field=_COLUMNS[0])
+
+        return trace_of_file(source, self.name, read)
 
 
 def _fields(head: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from replay.traces.trace import Trace, TraceError
 _BUSY_FRACTION = 0.8
 _KV_FRACTION = 0.9
 _MAX_PASSES = 5
+_PROBE_REQUESTS = 500_000
 _CLOSE_ENOUGH = 0.05
 
 
@@ -43,15 +43,62 @@ def intensity(trace: Trace, profile: Profile, slo: Slo, window_seconds: float = 
     target and its KV memory allow, at the window's mean context. Answers count in the window in
     which their requests arrive.
     """
-    sums = _window_sums(trace.chunks(), profile.prefill, window_seconds)
-    if not len(sums):
+    meter = LoadMeter(profile, slo, window_seconds)
+    for chunk in trace.chunks():
+        meter.add(chunk)
+    if not meter.windows:
         raise TraceError(f"trace {trace.name!r} holds no requests")
-    work_seconds, tokens, context_tokens = sums.T
-    context = context_tokens / np.maximum(tokens, 1)
-    decode = tokens / window_seconds * _seconds_per_token(profile.decode, slo, context)
-    return Intensity(
-        window_seconds=window_seconds,
-        replicas=PerRole(prefill=work_seconds / window_seconds, decode=decode),
+    return meter.reading()
+
+
+class LoadMeter:
+    """Adds up the work of requests in consecutive windows of their arrival."""
+
+    def __init__(self, profile: Profile, slo: Slo, window_seconds: float) -> None:
+        self._profile, self._slo, self._window_seconds = profile, slo, window_seconds
+        # Per window: prefill seconds, output tokens, output tokens times their mean context.
+        self._sums: Floats = np.zeros((0, 3))
+        self.windows = 0
+
+    def add(self, requests: Requests) -> None:
+        """Count requests, which are in order of arrival and follow those added before."""
+        if not len(requests):
+            return
+        window = (requests.arrival_seconds / self._window_seconds).astype(np.int64)
+        first, self.windows = int(window[0]), int(window[-1]) + 1
+        if self.windows > len(self._sums):
+            grown = np.zeros((max(self.windows, 2 * len(self._sums)), 3))
+            grown[: len(self._sums)] = self._sums
+            self._sums = grown
+        outputs = requests.output_tokens
+        context = outputs * (requests.input_tokens + outputs / 2)
+        work = prefill_seconds(self._profile.prefill, requests)
+        for column, values in enumerate((work, outputs, context)):
+            sums = np.bincount(window - first, weights=values)
+            self._sums[first : self.windows, column] += sums
+
+    def reading(self) -> Intensity:
+        """The load so far."""
+        work_seconds, tokens, context_tokens = self._sums[: self.windows].T
+        context = context_tokens / np.maximum(tokens, 1)
+        per_token = _seconds_per_token(self._profile.decode, self._slo, context)
+        return Intensity(
+            window_seconds=self._window_seconds,
+            replicas=PerRole(
+                prefill=work_seconds / self._window_seconds,
+                decode=tokens / self._window_seconds * per_token,
+            ),
+        )
+
+
+def prefill_seconds(law: PrefillLaw, requests: Requests) -> Floats:
+    """Time to prefill what is not cached: every new token also attends to the cached ones."""
+    cached = requests.cached_tokens
+    new = requests.input_tokens - cached
+    return np.asarray(
+        law.base_seconds
+        + law.seconds_per_token * new
+        + law.seconds_per_squared_token * (new * new + 2 * new * cached)
     )
 
 
@@ -71,36 +118,13 @@ def auto_rate_scale(
     typed again; it is below 1 for a trace that needs more replicas than that. A trace that is made
     again at the new rate is measured again, because its busiest minute is partly chance.
     """
-    factor = 1.0
+    factor = min(1.0, _PROBE_REQUESTS / (trace.expected_requests or 1.0))
     for _ in range(_MAX_PASSES if trace.rescaled else 1):
         needed = sum(peak_load(scale_rate(trace, factor), profile, slo)) / _BUSY_FRACTION
         factor *= target_replicas / needed
         if abs(needed / target_replicas - 1) < _CLOSE_ENOUGH:
             break
     return float(f"{factor:.2g}")
-
-
-def _window_sums(chunks: Iterable[Requests], law: PrefillLaw, window_seconds: float) -> Floats:
-    """Per window: prefill seconds, output tokens, output tokens times their mean context."""
-    sums = np.zeros((0, 3))
-    for chunk in chunks:
-        if not len(chunk):
-            continue
-        window = (chunk.arrival_seconds / window_seconds).astype(np.int64)
-        missing = int(window[-1]) + 1 - len(sums)
-        if missing > 0:
-            sums = np.concatenate([sums, np.zeros((missing, 3))])
-        cached, outputs = chunk.cached_tokens, chunk.output_tokens
-        new = chunk.input_tokens - cached
-        work = (
-            law.base_seconds
-            + law.seconds_per_token * new
-            + law.seconds_per_squared_token * (new * new + 2 * new * cached)
-        )
-        context = outputs * (chunk.input_tokens + outputs / 2)
-        for column, values in enumerate((work, outputs, context)):
-            sums[:, column] += np.bincount(window, weights=values, minlength=len(sums))
-    return sums
 
 
 def _seconds_per_token(law: DecodeLaw, slo: Slo, context_tokens: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -27,6 +28,23 @@ class Rows(Protocol):
 
 
 R = TypeVar("R", bound=Rows)
+
+
+@dataclass(frozen=True, slots=True)
+class TimedColumns:
+    """Columns of equal length with a time each; subclasses add columns."""
+
+    arrival_seconds: Floats
+
+    def take(self, rows: Any) -> Self:  # noqa: ANN401 - whatever numpy can index with
+        """Select rows of every column."""
+        return type(self)(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Join parts that follow each other."""
+        names = [column.name for column in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def sort_within(stream: Iterable[R], seconds: float) -> Iterator[R]:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from replay.traces.azure import Azure
+from replay.traces.bailian import Bailian
+from replay.traces.burstgpt import BurstGpt
+from replay.traces.closed_loop import ClosedLoop
 from replay.traces.export import Export
+from replay.traces.mooncake import Mooncake
+from replay.traces.rates import Rates
+from replay.traces.servegen import ServeGen
 from replay.traces.source import Format, Options, Source, first_lines
 from replay.traces.trace import Ledger, Trace, TraceError
 
 FORMATS: tuple[Format, ...] = (
     Azure(),
     Export(),
+    Mooncake(),
+    Bailian(),
+    BurstGpt(),
+    Rates(),
+    ServeGen(),
+    ClosedLoop(),
 )
 
 
@@ -24,19 +37,15 @@ def open_trace(
     during a pass, unless `skip_bad_lines` counts them instead (`Trace.bad_lines`).
     """
     path = Path(path)
-    options = options or Options(skip_bad_lines=skip_bad_lines)
+    options = options or Options()
+    if skip_bad_lines:
+        options = replace(options, skip_bad_lines=True)
     head = first_lines(path)
     if not head:
         raise TraceError(f"{path}: is empty; expected a trace with one request per line")
     for form in FORMATS:
         if form.recognises(path, head):
-            source = Source(path=path, head=head, options=options, ledger=Ledger())
-            return Trace(
-                name=path.stem,
-                format=form.name,
-                source=lambda: form.read(source),  # noqa: B023 - returned at once, `form` is final
-                ledgers=(source.ledger,),
-            )
+            return form.trace(Source(path=path, head=head, options=options, ledger=Ledger()))
     known = "\n".join(f"  {form.name}: {form.looks_for}" for form in FORMATS)
     raise TraceError(
         f"{path}: no known trace format; it starts with {head[0][:80]!r}. Looked for:\n{known}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from replay.requests import Floats
-from replay.traces.synthesis import Load, Synthesis
+from replay.traces.synthesis import Load, synthesis_of
 from replay.traces.trace import Trace
 
 _DURATION_SECONDS = 3 * 3600.0
@@ -26,14 +26,8 @@ def sample_trace(seed: int = 0) -> Trace:
     (600 and 480, as in chat), so the right ratio of prefill to decode replicas is another one
     after it. Lengths are lognormal (CV 1.0 and 0.8), arrivals Poisson, all by `seed`.
     """
-    synthesis = Synthesis(
-        load_at=_load_at,
-        duration_seconds=_DURATION_SECONDS,
-        input_cv=1.0,
-        output_cv=0.8,
-        seed=seed,
-    )
-    return synthesis.trace("sample", f"generated with seed {seed}")
+    synthesis = synthesis_of(_load_at, _DURATION_SECONDS, cvs=(1.0, 0.8), seed=seed)
+    return synthesis.trace("sample", "generated", (f"generated with seed {seed}",))
 
 
 def _load_at(seconds: Floats) -> Load:

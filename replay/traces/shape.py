@@ -125,6 +125,7 @@ def repeat(trace: Trace, times: int, *, period_seconds: float | None = None) -> 
         rescaled=(lambda factor: repeat(rescaled(factor), times, period_seconds=period_seconds))
         if rescaled
         else None,
+        expected_requests=trace.expected_requests and times * trace.expected_requests,
     )
 
 
@@ -136,5 +137,8 @@ def mix(name: str, traces: Sequence[Trace]) -> Trace:
         source=lambda: merge([trace.chunks() for trace in traces]),
         notes=tuple(f"{trace.name}: {note}" for trace in traces for note in trace.notes),
         ledgers=tuple(ledger for trace in traces for ledger in trace.ledgers),
-        rescaled=lambda factor: mix(name, [scale_rate(trace, factor) for trace in traces]),
+        # Another seed for each, or the copies of a trace mixed with itself would coincide.
+        rescaled=lambda factor: mix(
+            name, [scale_rate(trace, factor, seed=place) for place, trace in enumerate(traces)]
+        ),
     )

@@ -7,13 +7,14 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from replay.requests import Requests
-from replay.traces.trace import Ledger, TraceError
+from replay.traces.bundle import is_bundle, member_names
+from replay.traces.lengths import LengthLaw
+from replay.traces.trace import Ledger, Trace, TraceError
 
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -30,6 +31,13 @@ class Options:
 
     skip_bad_lines: bool = False
     seed: int = 0
+    series: str | None = None
+    """Which of a file's kinds of traffic to take, such as `conversation`; None: all of it."""
+    lengths: LengthLaw | None = None
+    """Draws the lengths that a series of rates lacks; None: what suits the file."""
+    cache_tokens: int = 5_000_000
+    """Size of the prefix cache that turns a trace's block ids into cached tokens; 0: no cache.
+    The default is the KV memory of about a dozen replicas of a 70B model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,11 @@ class Source:
     head: tuple[str, ...]
     options: Options
     ledger: Ledger
+    open_member: Callable[[], AbstractContextManager[TextIO]] | None = None
+
+    def opened(self) -> AbstractContextManager[TextIO]:
+        """Open the text: the file's, or that of one member of an archive."""
+        return self.open_member() if self.open_member else open_text(self.path)
 
 
 class Format(Protocol):
@@ -56,8 +69,8 @@ class Format(Protocol):
     def recognises(self, path: Path, head: tuple[str, ...]) -> bool:
         """Whether a file that starts with the lines `head` is of this format."""
 
-    def read(self, source: Source) -> Iterator[Requests]:
-        """Stream the file's requests; TraceError names the line that is wrong."""
+    def trace(self, source: Source) -> Trace:
+        """Give the file's trace; its passes raise a TraceError that names the line at fault."""
 
 
 @contextmanager
@@ -79,7 +92,12 @@ def open_text(path: Path) -> Iterator[TextIO]:
 
 
 def first_lines(path: Path) -> tuple[str, ...]:
-    """Read the first few complete lines, without their ends, blank ones left out."""
+    """Read the first few complete lines, without their ends, blank ones left out.
+
+    Those of a folder or archive are the names in it.
+    """
+    if is_bundle(path):
+        return member_names(path)
     with open_text(path) as file:
         text = file.read(_HEAD_CHARACTERS)
     lines = text.splitlines()

@@ -1,19 +1,76 @@
-"""Requests drawn from a load over time: Poisson arrivals, lognormal lengths."""
+"""Requests drawn from a rate over time: Poisson arrivals with given lengths."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from replay.requests import Floats, Requests
+from replay.traces.lengths import LengthLaw, lognormal_tokens
 from replay.traces.trace import CHUNK_ROWS, Trace
 
 _BLOCK_SECONDS = 600
-_LONGEST_TOKENS = 131_072
-"""Lengths are cut here: a lognormal has no end, a context window has."""
+
+RateAt = Callable[[Floats], Floats]
+"""Requests per second at given seconds since the start; a pure function."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synthesis:
+    """A rate over time and the lengths of what arrives. `factor` multiplies the rate."""
+
+    rate_at: RateAt
+    lengths: LengthLaw
+    duration_seconds: float
+    seed: int = 0
+    factor: float = 1.0
+
+    def chunks(self) -> Iterator[Requests]:
+        """Draw the requests, ten minutes at a time; no block's draws depend on another's."""
+        for block in range(math.ceil(self.duration_seconds / _BLOCK_SECONDS)):
+            requests = self._block(block)
+            for start in range(0, len(requests), CHUNK_ROWS):
+                yield requests.take(slice(start, start + CHUNK_ROWS))
+
+    def _block(self, block: int) -> Requests:
+        random = np.random.default_rng((self.seed, block))
+        seconds, lasts = self._seconds(block)
+        counts = random.poisson(self.rate_at(seconds) * self.factor * lasts)
+        within = random.random(counts.sum()) * np.repeat(lasts, counts)
+        arrivals = np.sort(np.repeat(seconds, counts) + within)
+        inputs, outputs = self.lengths(random, arrivals)
+        return Requests(arrivals, inputs, outputs, np.zeros(len(arrivals)))
+
+    def _seconds(self, block: int) -> tuple[Floats, Floats]:
+        """The seconds of a block, and how much of each lies before the end."""
+        end = min((block + 1) * _BLOCK_SECONDS, self.duration_seconds)
+        seconds = np.arange(block * _BLOCK_SECONDS, end, dtype=np.float64)
+        return seconds, np.minimum(self.duration_seconds - seconds, 1.0)
+
+    @property
+    def expected_requests(self) -> float:
+        """Mean number of requests, from the rate."""
+        blocks = map(self._seconds, range(math.ceil(self.duration_seconds / _BLOCK_SECONDS)))
+        return self.factor * sum(float(self.rate_at(seconds) @ lasts) for seconds, lasts in blocks)
+
+    def trace(self, name: str, kind: str, notes: tuple[str, ...] = ()) -> Trace:
+        """Give the drawn requests as a trace whose rate can be scaled without copies."""
+
+        def at_rate(factor: float) -> Trace:
+            scaled = replace(self, factor=self.factor * factor)
+            return scaled.trace(name, kind, (*notes, f"rates x {factor:g}"))
+
+        return Trace(
+            name=name,
+            format=kind,
+            source=self.chunks,
+            notes=notes,
+            rescaled=at_rate,
+            expected_requests=self.expected_requests,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,66 +86,28 @@ LoadAt = Callable[[Floats], Load]
 """The load at given seconds since the start; a pure function."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Synthesis:
-    """A load over time and how requests vary around it.
+def synthesis_of(
+    load_at: LoadAt,
+    duration_seconds: float,
+    *,
+    cvs: tuple[float, float] = (1.0, 1.0),
+    seed: int = 0,
+) -> Synthesis:
+    """Draw from a load: lognormal lengths with these CVs (input, output) around its means.
 
-    `input_cv` and `output_cv` are the spread of lengths (standard deviation over mean) at one
-    instant; 0.8 to 1.5 is what real traffic has. Input and output lengths are independent.
+    Real traffic has CVs of 0.8 to 1.5. Input and output lengths are drawn independently.
     """
 
-    load_at: LoadAt
-    duration_seconds: float
-    input_cv: float = 1.0
-    output_cv: float = 1.0
-    seed: int = 0
-    factor: float = 1.0
-
-    def chunks(self) -> Iterator[Requests]:
-        """Draw the requests, ten minutes at a time; no block's draws depend on another's."""
-        for block in range(math.ceil(self.duration_seconds / _BLOCK_SECONDS)):
-            requests = self._block(block)
-            for start in range(0, len(requests), CHUNK_ROWS):
-                yield requests.take(slice(start, start + CHUNK_ROWS))
-
-    def _block(self, block: int) -> Requests:
-        random = np.random.default_rng((self.seed, block))
-        start = block * _BLOCK_SECONDS
-        seconds = np.arange(start, min(start + _BLOCK_SECONDS, self.duration_seconds))
-        load = self.load_at(seconds.astype(np.float64))
-        lasts = np.minimum(self.duration_seconds - seconds, 1.0)
-        counts = random.poisson(load.requests_per_second * self.factor * lasts)
-        arrivals = np.repeat(seconds, counts) + random.random(counts.sum()) * np.repeat(
-            lasts, counts
-        )
-        return Requests(
-            np.sort(arrivals),
-            lognormal_tokens(random, np.repeat(load.input_tokens_mean, counts), self.input_cv),
-            lognormal_tokens(random, np.repeat(load.output_tokens_mean, counts), self.output_cv),
-            np.zeros(len(arrivals)),
+    def lengths(random: np.random.Generator, arrival_seconds: Floats) -> tuple[Floats, Floats]:
+        load = load_at(arrival_seconds)
+        return (
+            lognormal_tokens(random, load.input_tokens_mean, cvs[0]),
+            lognormal_tokens(random, load.output_tokens_mean, cvs[1]),
         )
 
-    def trace(self, name: str, *notes: str) -> Trace:
-        """Give the drawn requests as a trace whose rate can be scaled without copies."""
-
-        def at_rate(factor: float) -> Trace:
-            scaled = Synthesis(
-                load_at=self.load_at,
-                duration_seconds=self.duration_seconds,
-                input_cv=self.input_cv,
-                output_cv=self.output_cv,
-                seed=self.seed,
-                factor=self.factor * factor,
-            )
-            return scaled.trace(name, *notes, f"rates x {factor:g}")
-
-        return Trace(
-            name=name, format="generated", source=self.chunks, notes=notes, rescaled=at_rate
-        )
-
-
-def lognormal_tokens(random: np.random.Generator, mean_tokens: Floats, cv: float) -> Floats:
-    """Draw whole lengths, one for each mean, at least 1."""
-    sigma = math.sqrt(math.log1p(cv * cv))
-    spread = np.exp(sigma * random.standard_normal(len(mean_tokens)) - sigma * sigma / 2)
-    return np.clip(np.rint(mean_tokens * spread), 1, _LONGEST_TOKENS)
+    return Synthesis(
+        rate_at=lambda seconds: load_at(seconds).requests_per_second,
+        lengths=lengths,
+        duration_seconds=duration_seconds,
+        seed=seed,
+    )

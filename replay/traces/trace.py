@@ -44,6 +44,11 @@ class Ledger:
         self.last = PassCount()
         return self.last
 
+    @property
+    def current(self) -> PassCount:
+        """The counts of the newest pass."""
+        return self.last or self.begin()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
@@ -52,7 +57,8 @@ class Trace:
     Time counts in seconds from the start of the trace; in a trace read from a file that is its
     first request. `notes` says what the file itself does not: assumptions, models, repairs.
     `rescaled` gives the same traffic at a multiple of its rate where a trace knows better than
-    copying or dropping requests, as one made from rates does.
+    copying or dropping requests, as one made from rates does; `expected_requests` is then the
+    number of requests to come, as far as it is known.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Trace:
     notes: tuple[str, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
     rescaled: Callable[[float], Trace] | None = None
+    expected_requests: float | None = None
 
     def chunks(self) -> Iterator[Requests]:
         """Start a new pass; memory stays bounded by the chunk, not by the trace."""
@@ -92,6 +99,7 @@ class Trace:
             source=lambda: step(self.chunks()),
             notes=(*self.notes, note),
             rescaled=(lambda factor: rescaled(factor).through(step, note)) if rescaled else None,
+            expected_requests=None,
         )
 
 

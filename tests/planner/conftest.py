@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,21 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 StartPrometheus = Callable[..., str]
+Scrape = tuple[float, str, Mapping[str, str]]
 
 
 @pytest.fixture(scope="session")
 def start_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPrometheus]:
     """Start servers: `start_prometheus(scrape_configs=..., past=...) -> url`.
 
-    `past` is a list of (unix seconds, text exposition), written into the server's storage.
+    `past` is a list of (unix seconds, text exposition, labels to add), written into the server's
+    storage.
     """
     with ExitStack() as servers:
 
         def start(
             scrape_configs: Sequence[dict[str, Any]] = (),
-            past: Sequence[tuple[float, str]] = (),
+            past: Sequence[Scrape] = (),
         ) -> str:
             folder = tmp_path_factory.mktemp("prometheus")
             return servers.enter_context(_server(folder, scrape_configs, past))
@@ -38,7 +40,7 @@ def start_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start
 
 @contextmanager
 def _server(
-    folder: Path, scrape_configs: Sequence[dict[str, Any]], past: Sequence[tuple[float, str]]
+    folder: Path, scrape_configs: Sequence[dict[str, Any]], past: Sequence[Scrape]
 ) -> Iterator[str]:
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
@@ -74,15 +76,16 @@ def _server(
         process.wait(timeout=20)
 
 
-def _openmetrics(past: Sequence[tuple[float, str]]) -> str:
+def _openmetrics(past: Sequence[Scrape]) -> str:
     """One exposition of several times: families together, each sample with its time."""
     kinds: dict[str, str] = {}
     samples: dict[str, list[str]] = {}
-    for seconds, text in past:
+    for seconds, text, added in past:
         for family in text_string_to_metric_families(text):
             kinds[family.name] = family.type
             for sample in family.samples:
-                labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+                named = {**added, **sample.labels}
+                labels = ",".join(f'{name}="{value}"' for name, value in named.items())
                 line = f"{sample.name}{{{labels}}} {sample.value!r} {seconds:.3f}"
                 samples.setdefault(family.name, []).append(line)
     lines = [line for name in samples for line in (f"# TYPE {name} {kinds[name]}", *samples[name])]

@@ -5,8 +5,16 @@ import pytest
 
 from planner.config import Config, load, load_profile
 from planner.errors import UserError
+from policies.config import PolicySettings
 from policies.profile import builtin, builtin_names
 
+NEEDED = """
+metrics: {url: "http://prometheus:9090", model: llama-3-8b}
+workload:
+  namespace: serving
+  prefill: {kind: Deployment, name: llama-prefill}
+  decode: {kind: Deployment, name: llama-decode}
+"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,10 +24,15 @@ def write(folder: Path, text: str, name: str = "planner.yaml") -> Path:
     return path
 
 
-def test_an_empty_file_advises_with_the_defaults(tmp_path: Path) -> None:
-    config = load(write(tmp_path, "# nothing yet\n"))
-    assert config == Config()
+def test_what_is_not_given_has_its_default_and_only_advises(tmp_path: Path) -> None:
+    config = load(write(tmp_path, NEEDED))
     assert config.mode == "advise"
+    assert config.policy == PolicySettings()
+
+
+def test_an_empty_file_says_what_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics is missing\n.*workload is missing"):
+        load(write(tmp_path, "# nothing yet\n"))
 
 
 def test_what_is_given_is_read(tmp_path: Path) -> None:
@@ -32,7 +45,7 @@ policy:
     max_replicas: 8
   gpu_budget: 24
 """
-    config = load(write(tmp_path, text))
+    config = load(write(tmp_path, text + NEEDED))
     assert (config.mode, config.tick_seconds) == ("act", 15.0)
     assert config.policy.slo.itl_seconds == 0.03
     assert config.policy.prefill.max_replicas == 8
@@ -91,6 +104,8 @@ MISTAKES = [
         'line 1: policy is "fast"; it must be a section with keys of its own',
         id="text-for-a-section",
     ),
+]
+BROKEN = [
     pytest.param(
         "- mode\n", 'line 1: the file is ["mode"]; it must be a section', id="a-list-for-a-file"
     ),
@@ -107,6 +122,16 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("text", "said"), MISTAKES)
 def test_a_mistake_is_told_with_line_and_remedy(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text + NEEDED)
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN)
+def test_a_file_that_is_not_a_section_is_told_where(tmp_path: Path, text: str, said: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UserError) as caught:
         load(path)
@@ -114,9 +139,32 @@ def test_a_mistake_is_told_with_line_and_remedy(tmp_path: Path, text: str, said:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        pytest.param("name: llama-decode", "nam: x", "unknown key workload.decode.nam", id="typo"),
+        pytest.param("name: llama-decode", "nam: x", "workload.decode.name is missing", id="lack"),
+        pytest.param(
+            "kind: Deployment",
+            "kind: deploy",
+            "workload.prefill.kind is \"deploy\"; it must be one of 'Deployment', 'StatefulSet'",
+            id="unknown-kind",
+        ),
+        pytest.param("kind: Deployment, ", "", "workload.prefill.kind is missing", id="no-kind"),
+    ],
+)
+def test_a_mistake_inside_a_pool_is_named_without_the_kind(
+    tmp_path: Path, was: str, now: str, said: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, NEEDED.replace(was, now)))
+    assert said in str(caught.value)
+    assert "Deployment.na" not in str(caught.value)
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        load(write(tmp_path, "mod: act\ntick_seconds: soon\n"))
+        load(write(tmp_path, "mod: act\ntick_seconds: soon\n" + NEEDED))
     assert len(str(caught.value).splitlines()) == 2
 
 

@@ -34,15 +34,23 @@ def test_a_library_s_line_looks_like_ours() -> None:
     assert (entry["event"], entry["level"], entry["logger"]) == ("slow peer", "warning", "aiohttp")
 
 
-def test_a_traceback_stays_one_json_line_without_values_of_variables() -> None:
-    body = """
+FAILURE = """
 token = "secret-" + "value"
 try:
     1 / 0
 except ZeroDivisionError:
     log.exception("the decision failed")
 """
-    (line,) = logged("json", "info", body)
+
+
+def test_a_traceback_as_text_shows_no_values_of_variables() -> None:
+    text = "\n".join(logged("text", "info", FAILURE))
+    assert "ZeroDivisionError" in text
+    assert "secret-value" not in text
+
+
+def test_a_traceback_stays_one_json_line_without_values_of_variables() -> None:
+    (line,) = logged("json", "info", FAILURE)
     assert json.loads(line)["exception"][0]["exc_type"] == "ZeroDivisionError"
     assert "secret-value" not in line
 

@@ -3,6 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from planner.clock import AcceleratedClock
@@ -10,7 +12,11 @@ from planner.loop import Loop, LoopSettings
 from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
 from planner.workloads.in_memory import InMemoryWorkload
+from policies.config import PolicySettings
+from policies.engine import Engine
+from policies.lengths import Lengths
 from policies.memory import Memory
+from policies.profile import builtin
 from policies.types import (
     Decision,
     Hold,
@@ -178,3 +184,58 @@ async def test_cancelling_the_loop_cancels_the_port_it_waits_for() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 5.0)
+
+
+class Flaky(InMemoryWorkload):
+    """Fails to be read, or to be written, as its script says."""
+
+    def __init__(self, replicas: PerRole[int], script: list[str]) -> None:
+        super().__init__(replicas)
+        self.script = script
+        self.now = ""
+
+    async def read(self, now_seconds: float) -> Pools:
+        self.now = self.script.pop(0)
+        if self.now == "unreadable":
+            raise ConnectionError("no API server")
+        return await super().read(now_seconds)
+
+    async def scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
+        if self.now == "unwritable":
+            raise ConnectionError("no API server")
+        return await super().scale(target)
+
+
+BUSY = Observation(
+    observed_at_seconds=1e6,  # never stale in this test
+    window_seconds=60.0,
+    requests_per_second=150.0,
+    input_tokens=Lengths.lognormal(2000.0),
+    output_tokens_mean=300.0,
+)
+BLIND = Observation(observed_at_seconds=1e6, window_seconds=60.0)
+SEEN_OR_NOT = st.sampled_from([BUSY, BLIND, ConnectionError("no Prometheus")])
+REACHED_OR_NOT = st.sampled_from(["fine", "unreadable", "unwritable"])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(SEEN_OR_NOT, REACHED_OR_NOT), min_size=1, max_size=12))
+def test_through_any_outage_it_ticks_on_and_scales_only_on_what_it_knows(
+    script: list[tuple[Observation | Exception, str]],
+) -> None:
+    workload = Flaky(PerRole(2, 2), [reached for _, reached in script])
+    loop = Loop(
+        metrics=ScriptedMetrics([seen for seen, _ in script]),
+        workload=workload,
+        clock=AcceleratedClock(),
+        engine=Engine(builtin("llama-3-8b-h100-fp8-tp1"), PolicySettings()),
+        settings=LoopSettings(act=True),
+    )
+    with capture_logs():
+        asyncio.run(loop.run(until=lambda: len(loop.journal) == len(script)))
+    for record, (seen, reached) in zip(loop.journal, script, strict=True):
+        if seen is not BUSY or reached == "unreadable":
+            assert not record.applied
+        assert bool(record.failures) == (record.applied and reached == "unwritable")
+    knew = any(seen is BUSY and reached == "fine" for seen, reached in script)
+    assert (workload.replicas != PerRole(2, 2)) == knew

@@ -176,7 +176,7 @@ async def test_a_rotated_token_is_read_again(tmp_path: Path) -> None:
 
     async with serving(answer) as url:
         config = MetricsConfig.model_validate(
-            {"url": url, "model": "m", "bearer_token_file": token}
+            {"url": url, "model": "m", "access": {"bearer_token_file": token}}
         )
         source = make_source(config)
         missing = await source.observe(0.0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import promql_parser
 import pytest
 
-from planner.metrics.preset import UNITS, Preset, Selection, Signal
+from planner.metrics.preset import Preset, Selection, Signal
 from planner.metrics.presets import PRESETS
 from planner.metrics.reading import queries
+from planner.metrics.signals import SIGNALS
 
 HOSTILE = Selection(
     labels={"namespace": 'a"b\\c\nd'},
@@ -30,7 +31,7 @@ def test_every_query_parses_even_with_hostile_values(preset: Preset) -> None:
 def test_every_signal_has_a_meaning_and_a_unit(preset: Preset) -> None:
     for name, signal in preset.signals.items():
         assert signal.meaning, name
-        assert UNITS[name]
+        assert SIGNALS[name].unit
 
 
 def test_an_unset_scope_leaves_valid_queries() -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from planner.metrics.config import MetricsConfig, make_source
 from planner.metrics.exposition import FleetCollector, FleetGauges, page
+from planner.metrics.past import read_past
 from policies.types import Observation, PerRole
 from replay.requests import Requests
 from replay.tally import Tally
@@ -48,7 +49,7 @@ def recorded(start_prometheus: Callable[..., str]) -> str:
     """Ten minutes at two requests a second, scraped every 15 s."""
     tally, past = Tally(), []
     for scrape in range(41):
-        past.append((NOW - 600 + 15 * scrape, page(collector(tally)).decode()))
+        past.append((NOW - 600 + 15 * scrape, page(collector(tally)).decode(), {}))
         for _ in range(30):
             serve_one(tally)
     return start_prometheus(past=past)
@@ -171,3 +172,34 @@ async def test_live_scrapes_follow_the_load(
     await source.close()
     assert observation.waiting_requests == PerRole(pytest.approx(6), pytest.approx(2))
     assert observation.ttft.mean_seconds == pytest.approx(0.5)
+
+
+async def test_the_past_is_read_step_by_step(recorded: str) -> None:
+    past = await read_past(config(recorded), NOW - 480, NOW, 15)
+    assert past.problems == ()
+    assert [seen.observed_at_seconds for seen in past.observations] == [
+        NOW - 480 + 15 * i for i in range(33)
+    ]
+    for seen in past.observations:
+        assert seen.requests_per_second == pytest.approx(2.0)
+        assert seen.ttft.mean_seconds == pytest.approx(0.5)
+
+
+async def test_a_past_of_more_points_than_a_server_gives_at_once_is_read_in_parts(
+    recorded: str,
+) -> None:
+    query = "sum(rate(dynamo_frontend_requests_started_total[60s]))"
+    one = config(recorded, preset="custom", queries={"requests_per_second": query})
+    past = await read_past(one, NOW - 20_000, NOW, 1)
+    assert past.problems == ()
+    times = [seen.observed_at_seconds for seen in past.observations]
+    assert times == sorted(set(times))
+    assert times[-1] == NOW
+    # The oldest sample is 600 s old, and the first rate needs a second one.
+    assert 585 <= len(times) <= 601
+
+
+async def test_an_unreachable_past_is_a_problem() -> None:
+    past = await read_past(config("http://127.0.0.1:9"), NOW - 60, NOW, 15)
+    assert past.observations == ()
+    assert "cannot be reached" in past.problems[0]

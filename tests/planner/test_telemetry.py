@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from planner.api.view import ServiceView
 from planner.journal import Journal, Record
+from planner.loop import Loop
+from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
 from planner.telemetry import Telemetry
+from planner.workloads.in_memory import InMemoryWorkload
 from policies.config import PolicySettings
+from policies.engine import Engine
 from policies.profile import builtin
 from policies.types import (
     Binding,
@@ -91,6 +95,7 @@ def lived(view: ServiceView, *records: Record) -> CollectorRegistry:
     for record in records:
         view.journal.append(record)
         telemetry.observe(record)
+    generate_latest(view.registry)  # what cannot be written cannot be scraped
     return view.registry
 
 
@@ -151,6 +156,20 @@ def test_a_scale_out_is_shown(view, name, labels, expected):
 )
 def test_a_blind_tick_withdraws_what_it_does_not_know(view, name, labels, expected):
     assert value(lived(view, SCALED, BLIND), name, **labels) == expected
+
+
+async def test_the_loop_times_its_ticks(view):
+    telemetry = Telemetry(view)
+    loop = Loop(
+        metrics=ScriptedMetrics([SCALED.observation]),
+        workload=InMemoryWorkload(PerRole(3, 3)),
+        clock=view.clock,
+        engine=Engine(view.profile, view.settings),
+        listeners=(telemetry.observe,),
+    )
+    await loop.tick(1000.0)
+    assert value(view.registry, "tick_seconds_count") == 1
+    assert value(view.registry, "tick_seconds_sum") > 0
 
 
 def test_age_grows_when_the_loop_has_stopped(view):

@@ -1,46 +1,67 @@
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from policies.calibration import UNCALIBRATED, Correction, corrected, learn
-from policies.demand import Shape, prefill_seconds
+from policies.calibration import UNCALIBRATED, Correction, Evidence, corrected, drift_notes, learn
+from policies.capacity import Capacity
+from policies.config import PolicySettings
+from policies.demand import Demand, Shape
+from policies.evidence import Witness
 from policies.lengths import Lengths
-from policies.profile import Profile, builtin
+from policies.profile import builtin
 from policies.types import Latency, Observation, PerRole, PoolState
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
+SETTINGS = PolicySettings()
 SHAPE = Shape(
     prompt_tokens=Lengths.lognormal(1155), prefix_hit_fraction=0.0, output_tokens_mean=211
 )
-POOLS = PerRole(8, 4).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
+SIZES = PerRole(6, 4)
+POOLS = SIZES.map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
 RATE = 40.0
+DEMAND = Demand(load=SHAPE.load_of(PROFILE, RATE), shape=SHAPE)
 
 
-def world(factor: PerRole[float]) -> Profile:
-    return corrected(PROFILE, factor.map(lambda f: Correction(float(np.log(f)))))
+def truth(factor: PerRole[float]) -> Capacity:
+    """A fleet whose replicas take `factor` times as long as the profile says."""
+    profile = corrected(PROFILE, factor.map(lambda f: Correction(math.log(f))))
+    load = SHAPE.load_of(profile, RATE)
+    return Capacity(profile, SETTINGS, Demand(load=load, shape=SHAPE))
 
 
-def observe(truth: Profile, random: np.random.Generator) -> Observation:
-    """What such replicas show: a Poisson count of busy ones, a noisy mean ITL."""
-    busy = RATE * SHAPE.prompt_tokens.average(lambda n: prefill_seconds(truth.prefill, n))
-    law = truth.decode
-    slope = law.seconds_per_sequence + law.seconds_per_context_token * (1155 + 211 / 2)
-    tokens_per_second = RATE * 211 / 4
-    itl = law.base_seconds / (1 - slope * tokens_per_second)
+def observe(fleet: Capacity, random: np.random.Generator) -> Observation:
+    ttft = fleet.ttft_mean_seconds(SIZES) * random.lognormal(0, 0.1)
+    itl = fleet.decode(SIZES.decode).itl_mean_seconds * random.lognormal(0, 0.02)
     return Observation(
         observed_at_seconds=0,
         window_seconds=60,
         requests_per_second=RATE,
-        running_requests=PerRole(float(min(random.poisson(busy), 8)), None),
-        itl=Latency(mean_seconds=itl * random.normal(1, 0.03)),
+        waiting_requests=PerRole(2.0, 0.0),
+        ttft=Latency(mean_seconds=ttft),
+        itl=Latency(mean_seconds=itl),
     )
 
 
-def taught(truth: Profile, ticks: int, seed: int = 0):
-    random, calibration = np.random.default_rng(seed), UNCALIBRATED
+def witness(observation: Observation, **changes) -> Witness:
+    seen = Witness(
+        observation=observation,
+        pools=POOLS,
+        demand=DEMAND,
+        profile=PROFILE,
+        settings=SETTINGS,
+        waited_requests=2.0,
+        elapsed_seconds=15.0,
+    )
+    return replace(seen, **changes)
+
+
+def taught(fleet: Capacity, ticks: int):
+    random, calibration = np.random.default_rng(0), UNCALIBRATED
     for _ in range(ticks):
-        calibration = learn(calibration, observe(truth, random), POOLS, SHAPE, PROFILE, 15.0)
+        evidence = witness(observe(fleet, random)).evidence(calibration)
+        calibration = learn(calibration, evidence, 15.0)
     return calibration
 
 
@@ -53,31 +74,52 @@ def taught(truth: Profile, ticks: int, seed: int = 0):
     ],
 )
 def test_a_wrong_profile_is_absorbed_within_half_an_hour(factor):
-    calibration = taught(world(factor), ticks=120)
-    assert calibration.prefill.factor == pytest.approx(factor.prefill, rel=0.12)
-    assert calibration.decode.factor == pytest.approx(factor.decode, rel=0.05)
+    calibration = taught(truth(factor), ticks=120)
+    assert calibration.prefill.factor == pytest.approx(factor.prefill, rel=0.05)
+    assert calibration.decode.factor == pytest.approx(factor.decode, rel=0.03)
 
 
 def test_learning_narrows_the_doubt():
-    before, after = UNCALIBRATED, taught(PROFILE, ticks=120)
-    assert after.prefill.deviation < before.prefill.deviation / 2
-    assert after.decode.deviation < before.decode.deviation / 2
+    after = taught(truth(PerRole(1.0, 1.0)), ticks=120)
+    assert after.prefill.deviation < UNCALIBRATED.prefill.deviation / 2
+    assert after.decode.deviation < UNCALIBRATED.decode.deviation / 2
+
+
+def test_drift_is_told_and_small_corrections_are_not():
+    assert drift_notes(taught(truth(PerRole(1.05, 1.05)), ticks=60)) == ()
+    (note,) = drift_notes(taught(truth(PerRole(1.0, 1.5)), ticks=60))
+    assert note.startswith("decode replicas take 1.5")
+
+
+def test_a_standing_queue_tells_the_speed_by_what_leaves():
+    """40 requests/s arrive, 15 s later 300 more wait: 20/s were served by 6 busy replicas."""
+    overloaded = replace(
+        observe(truth(PerRole(1.0, 1.0)), np.random.default_rng(0)),
+        waiting_requests=PerRole(800.0, 0.0),
+    )
+    seen = witness(overloaded, waited_requests=500.0).evidence(UNCALIBRATED).prefill
+    alone = Capacity(PROFILE, SETTINGS, DEMAND)
+    able_per_second = 6 * RATE / alone.prefill_erlangs
+    assert seen.residual == pytest.approx(math.log(able_per_second / 20.0))
 
 
 def test_one_absurd_sample_is_rejected_and_several_in_a_row_are_believed():
-    settled = taught(PROFILE, ticks=120).decode
-    once = settled.updated(1.9, 0.0025, 0.0)
-    assert once.factor == settled.factor
+    settled = taught(truth(PerRole(1.0, 1.0)), ticks=120).decode
+
+    def absurd(belief: Correction) -> Evidence:
+        return Evidence(math.log(1.9) - belief.mean, 1.0, 0.0025)
+
+    assert settled.updated(absurd(settled), 0.0).factor == settled.factor
     changed = settled
     for _ in range(12):
-        changed = changed.updated(1.9, 0.0025, 0.0)
+        changed = changed.updated(absurd(changed), 0.0)
     assert changed.factor == pytest.approx(1.9, rel=0.05)
 
 
 def test_a_correction_stays_within_half_and_double():
-    correction = Correction(variance=1e6)
-    assert correction.updated(50.0, 0.01, 0.0).factor == pytest.approx(2.0)
-    assert correction.updated(0.01, 0.01, 0.0).factor == pytest.approx(0.5)
+    open_minded = Correction(variance=1e6)
+    assert open_minded.updated(Evidence(4.0, 1.0, 0.01), 0.0).factor == pytest.approx(2.0)
+    assert open_minded.updated(Evidence(-4.0, 1.0, 0.01), 0.0).factor == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +136,20 @@ def test_a_correction_stays_within_half_and_double():
     ],
 )
 def test_a_pool_in_transition_teaches_nothing(pool):
-    seen = observe(world(PerRole(1.3, 1.3)), np.random.default_rng(0))
-    assert learn(UNCALIBRATED, seen, PerRole(pool, pool), SHAPE, PROFILE, 15.0) == UNCALIBRATED
+    seen = observe(truth(PerRole(1.3, 1.3)), np.random.default_rng(0))
+    evidence = witness(seen, pools=PerRole(pool, pool)).evidence(UNCALIBRATED)
+    assert tuple(evidence) == (None, None)
+    assert learn(UNCALIBRATED, evidence, 15.0) == UNCALIBRATED
 
 
-def test_unknown_signals_teach_nothing():
-    blank = Observation(observed_at_seconds=0, window_seconds=60, requests_per_second=RATE)
-    assert learn(UNCALIBRATED, blank, POOLS, SHAPE, PROFILE, 15.0) == UNCALIBRATED
-
-
-def test_a_saturated_prefill_pool_is_no_measure_of_service_time():
-    seen = observe(PROFILE, np.random.default_rng(0))
-    full = replace(seen, running_requests=PerRole(8.0, None))
-    assert learn(UNCALIBRATED, full, POOLS, SHAPE, PROFILE, 15.0).prefill == UNCALIBRATED.prefill
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        pytest.param({"ttft": Latency(), "itl": Latency()}, id="latencies"),
+        pytest.param({"waiting_requests": PerRole(None, None), "itl": Latency()}, id="queue"),
+        pytest.param({"requests_per_second": None}, id="arrivals"),
+    ],
+)
+def test_unknown_signals_teach_nothing(unknown):
+    seen = replace(observe(truth(PerRole(1.3, 1.3)), np.random.default_rng(0)), **unknown)
+    assert tuple(witness(seen).evidence(UNCALIBRATED)) == (None, None)

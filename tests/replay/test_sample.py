@@ -9,7 +9,7 @@ from policies.config import Slo
 from policies.profile import builtin
 from replay.requests import Requests
 from replay.traces import TraceError, of_requests
-from replay.traces.intensity import auto_rate_scale, intensity, peak_load
+from replay.traces.intensity import auto_rate_scale, intensity, peak_load, prefill_seconds
 from replay.traces.sample import sample_trace
 from replay.traces.shape import scale_rate
 
@@ -70,6 +70,18 @@ def test_intensity_of_known_work() -> None:
     load = intensity(trace, PROFILE, Slo(itl_seconds=0.05)).replicas
     assert load.prefill.tolist() == pytest.approx([second, second])
     assert load.decode.tolist() == pytest.approx([100 * iteration / 256] * 2)
+
+
+def test_new_tokens_also_attend_to_cached_ones() -> None:
+    """b*n + q*(n*n + 2*n*h) for n = 100 new behind h = 900 cached tokens."""
+    law = PROFILE.prefill
+    requests = Requests(*(np.array([value]) for value in (0.0, 1000.0, 1.0, 900.0)))
+    expected = (
+        law.base_seconds
+        + law.seconds_per_token * 100
+        + law.seconds_per_squared_token * (100**2 + 2 * 100 * 900)
+    )
+    assert prefill_seconds(law, requests).tolist() == pytest.approx([expected])
 
 
 def test_cached_tokens_are_no_prefill_work() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,13 @@ def test_a_file_starts_at_its_first_request(tmp_path: Path) -> None:
             ["line 3, field arrival_seconds", "61 s before", "go back by at most 60 s"],
             id="time-goes-back",
         ),
+        pytest.param(
+            "1700000000000,10,2",
+            ["line 3, field arrival_seconds", "1.7e+12 s after", "leap by at most"],
+            id="milliseconds-among-seconds",
+        ),
+        pytest.param("3,10,2e15", ["line 3, field output_tokens", "at most 1e9"], id="too-large"),
+        pytest.param('3,10,"2', ["line 3, field output_tokens: '\"2'"], id="quote"),
     ],
 )
 def test_a_bad_line_is_named_with_its_field(tmp_path: Path, line: str, said: list[str]) -> None:
@@ -96,6 +104,58 @@ def test_exactly_the_bad_lines_are_skipped(
         return
     assert whole(trace).input_tokens.tolist() == [i for i in range(200) if i not in bad]
     assert trace.bad_lines == len(bad)
+
+
+def test_many_leaps_are_skipped(tmp_path: Path) -> None:
+    rows = [f"{i if i % 3 else 10**10 * (i + 1)},{i},1" for i in range(1, 300)]
+    trace = open_trace(written(tmp_path, HEADER, *rows), skip_bad_lines=True)
+    assert whole(trace).input_tokens.tolist() == [i for i in range(1, 300) if i % 3]
+    assert trace.bad_lines == 99
+
+
+HEADS = [
+    "",
+    HEADER,
+    f"{HEADER},cached_tokens",
+    "TIMESTAMP,ContextTokens,GeneratedTokens",
+    "2024-05-10 00:00:00+00:00,1,2",
+    "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
+    "timestamp,count\n0,1\n60,1",
+    '{"timestamp": 0, "input_length": 1, "output_length": 1}',
+    '{"chat_id": 1, "timestamp": 0, "input_length": 1, "output_length": 1}',
+]
+LINES = st.one_of(
+    st.binary(max_size=40),
+    st.text('0123456789.,-+eE:TZ"naif{}[] \t', max_size=40).map(str.encode),
+    st.lists(st.floats().map(str) | st.integers().map(str), max_size=6).map(
+        lambda fields: ",".join(fields).encode()
+    ),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["timestamp", "input_length", "output_length", "hash_ids"]), inner
+            )
+        ),
+    ).map(lambda value: json.dumps(value).encode()),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(head=st.sampled_from(HEADS), lines=st.lists(LINES, max_size=6), skip=st.booleans())
+def test_whatever_a_file_holds_it_is_read_or_refused(
+    head: str, lines: list[bytes], skip: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz"
+    path.write_bytes(b"\n".join([head.encode(), *lines]))
+    try:
+        requests = whole(open_trace(path, skip_bad_lines=skip))
+    except TraceError as error:
+        assert str(path) in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert np.all(np.diff(requests.arrival_seconds) >= 0)
+        assert np.all((requests.cached_tokens >= 0) & (requests.output_tokens >= 0))
 
 
 def test_a_bad_line_far_into_a_long_file_is_named(tmp_path: Path) -> None:

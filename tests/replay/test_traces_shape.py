@@ -151,3 +151,10 @@ def test_a_mix_is_all_requests_in_order() -> None:
     mixed = whole(mix("all", [chunked(part, 50 + 20 * i) for i, part in enumerate(parts)]))
     together = Requests.concat(parts)
     assert same(mixed, together.take(np.argsort(together.arrival_seconds, kind="stable")))
+
+
+def test_a_mix_of_a_trace_with_itself_scales_without_lockstep() -> None:
+    trace = of_requests("base", poisson())
+    scaled = whole(scale_rate(mix("twice", [trace, trace]), 3))
+    assert len(scaled) == 6 * 4000
+    assert len(np.unique(scaled.arrival_seconds)) == 5 * 4000, "only the originals coincide"

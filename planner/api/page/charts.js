@@ -1,104 +1,152 @@
-// Six charts of the same ticks. A chart is data: its traces, its unit, and its objective line.
+// Six charts of the same ticks. A chart is data: its traces, its unit, how its newest value reads.
 
-const percentile = (name) => (tick) => tick.observation[name].p95_seconds;
-const milliseconds = (value) => (value === null ? null : value * 1000);
+const milliseconds = (seconds) => (seconds === null ? null : seconds * 1000);
+const p95 = (name) => (tick) => tick.observation[name].p95_seconds;
+const waiting = (role) => (tick) => tick.observation.waiting_requests[role];
 const ready = (role) => (tick) => tick.pools[role].ready_replicas ?? null;
 const target = (role) => (tick) => tick.decision.target?.[role] ?? null;
-const ratio = (tick) => {
-  const size = tick.decision.target;
-  return size && size.decode ? size.prefill / size.decode : null;
-};
+const ratio = ({ decision: { target: size } }) => (size?.decode ? size.prefill / size.decode : null);
+const written = (digits, unit) => (value) => `${value.toFixed(digits)} ${unit}`;
+const objective = (y) => ({ name: "SLO", colour: "bad", dash: "dash", limit: true, y });
 
-const objective = (y) => ({ name: "SLO", colour: "bad", dash: "dash", objective: true, y });
 // An objective may grow with the prompt; the mean prompt stands for all.
 const ttftObjective = (tick, slo) =>
   slo.ttft_seconds + slo.ttft_seconds_per_input_token * (tick.observation.input_tokens ?? 0);
 
 const CHARTS = [
   {
-    title: "Offered rate", unit: "requests/s",
+    title: "Offered rate", unit: "requests/s", newest: written(1, "/s"),
     traces: [{ name: "arrivals", colour: "demand", fill: true, y: (tick) => tick.observation.requests_per_second }],
   },
   {
     title: "Replicas", unit: "replicas", whole: true,
+    keys: [{ name: "prefill", colour: "prefill" }, { name: "decode", colour: "decode" }, { name: "ready", colour: "quiet", dash: "dot" }],
     traces: [
       { name: "prefill target", colour: "prefill", steps: true, y: target("prefill") },
-      { name: "prefill ready", colour: "prefill", steps: true, dash: "dot", y: ready("prefill") },
       { name: "decode target", colour: "decode", steps: true, y: target("decode") },
+      { name: "prefill ready", colour: "prefill", steps: true, dash: "dot", y: ready("prefill") },
       { name: "decode ready", colour: "decode", steps: true, dash: "dot", y: ready("decode") },
     ],
   },
   {
-    title: "TTFT p95", unit: "s",
-    traces: [{ name: "TTFT p95", colour: "prefill", y: percentile("ttft") }, objective(ttftObjective)],
+    title: "TTFT p95", unit: "seconds", newest: written(2, "s"),
+    traces: [{ name: "TTFT p95", colour: "prefill", y: p95("ttft") }, objective(ttftObjective)],
   },
   {
-    title: "ITL p95", unit: "ms",
-    traces: [{ name: "ITL p95", colour: "decode", y: (tick) => milliseconds(percentile("itl")(tick)) }, objective((_, slo) => slo.itl_seconds * 1000)],
+    title: "ITL p95", unit: "milliseconds", newest: written(1, "ms"),
+    traces: [
+      { name: "ITL p95", colour: "decode", y: (tick) => milliseconds(p95("itl")(tick)) },
+      objective((_, slo) => milliseconds(slo.itl_seconds)),
+    ],
   },
   {
     title: "Waiting", unit: "requests",
     traces: [
-      { name: "prefill queue", colour: "prefill", y: (tick) => tick.observation.waiting_requests.prefill },
-      { name: "decode queue", colour: "decode", y: (tick) => tick.observation.waiting_requests.decode },
+      { name: "prefill queue", colour: "prefill", y: waiting("prefill") },
+      { name: "decode queue", colour: "decode", y: waiting("decode") },
       { name: "KV transfer", colour: "third", y: (tick) => tick.observation.kv_transfer_backlog_requests },
     ],
   },
   {
-    title: "P:D ratio", unit: "prefill per decode",
+    title: "P:D ratio", unit: "prefill per decode", newest: written(2, ": 1"),
     traces: [{ name: "P:D", colour: "third", steps: true, y: ratio }],
   },
 ];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function key({ name, colour: tint, dash }) {
+  const chip = element("span", `key ${dash ?? ""}`, name);
+  chip.style.setProperty("--tint", `var(--${tint})`);
+  return chip;
+}
+
+/** A figure with its caption, which is the legend too, and a place for the plot. */
+function frame(chart) {
+  const figure = element("figure", "chart");
+  const caption = document.createElement("figcaption");
+  const newest = element("output", "newest");
+  const empty = element("p", "empty quiet", "no data yet");
+  const plot = element("div", "plot");
+  plot.setAttribute("role", "img");
+  plot.setAttribute("aria-label", `${chart.title} over time, in ${chart.unit}`);
+  caption.append(element("b", "", chart.title));
+  const named = chart.keys ?? chart.traces.filter(({ name }) => name !== chart.title);
+  if (chart.traces.length > 1) caption.append(...named.map(key));
+  caption.append(newest);
+  figure.append(caption, empty, plot);
+  document.getElementById("charts").append(figure);
+  return { chart, newest, empty, plot };
+}
+
+const frames = CHARTS.map(frame);
+
 function trace({ name, colour: tint, steps, dash, fill, y }, ticks, times, slo) {
   return {
     name, x: times, y: ticks.map((tick) => y(tick, slo)), mode: "lines", connectgaps: false,
-    line: { color: colour(tint), width: dash ? 1.5 : 2, dash, shape: steps ? "hv" : "linear" },
-    opacity: dash ? 0.75 : 1,
+    line: { color: colour(tint), width: dash ? 1.4 : 2, dash, shape: steps ? "hv" : "linear" },
     fill: fill ? "tozeroy" : "none", fillcolor: fill ? `${colour(tint)}22` : undefined,
   };
 }
 
-function layout(chart, elapsed) {
-  const axis = { gridcolor: colour("line"), zeroline: false, linecolor: colour("line"), automargin: true };
+// A simulation counts its own hours from zero; beyond a day it counts days too.
+const elapsedFormat = (ticks) => (ticks.at(-1).decision.decided_at_seconds > 86400 ? "day %-d %H:%M" : "%H:%M");
+
+function layout(chart, timeFormat) {
+  const axis = { gridcolor: colour("line"), linecolor: colour("line"), zeroline: false, automargin: true };
   return {
-    height: undefined, autosize: true, showlegend: chart.traces.length > 1,
-    margin: { l: 44, r: 12, t: 8, b: 28 },
+    autosize: true, showlegend: false, margin: { l: 48, r: 10, t: 6, b: 26 },
     paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: "system-ui, sans-serif", size: 11, color: colour("quiet") },
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
-    hovermode: "x unified", hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line") },
-    xaxis: { ...axis, type: "date", tickformat: elapsed ? "%H:%M" : undefined, hoverformat: "%H:%M:%S", nticks: 6 },
-    yaxis: { ...axis, rangemode: "tozero", title: { text: chart.unit, standoff: 6 }, nticks: 5, tickformat: chart.whole ? "d" : undefined },
+    hovermode: "x unified",
+    hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("text") } },
+    xaxis: { ...axis, type: "date", tickformat: timeFormat, hoverformat: "%H:%M:%S", nticks: 6 },
+    yaxis: {
+      ...axis, title: { text: chart.unit, standoff: 8 }, rangemode: "tozero", nticks: 5,
+      tickformat: chart.whole ? "d" : undefined, fixedrange: true,
+    },
     uirevision: "kept", // a zoom survives the next poll
   };
 }
 
-const hasData = (chart, ticks) => chart.traces.some(({ y, objective: line }) => !line && ticks.some((tick) => y(tick) !== null));
-
-function frame(chart) {
-  const figure = document.createElement("figure");
-  figure.className = "chart";
-  figure.innerHTML = `<figcaption><b>${chart.title}</b> <span>${chart.unit}</span></figcaption>
-    <p class="quiet empty">no data yet</p><div class="plot" role="img" aria-label="${chart.title} over time, ${chart.unit}"></div>`;
-  document.getElementById("charts").append(figure);
-  return { chart, empty: figure.querySelector(".empty"), plot: figure.querySelector(".plot") };
+/** Zooming one chart zooms all: they share their time. */
+function zoomAll(event) {
+  const change = "xaxis.autorange" in event
+    ? { "xaxis.autorange": true }
+    : { "xaxis.range[0]": event["xaxis.range[0]"], "xaxis.range[1]": event["xaxis.range[1]"] };
+  if (!change["xaxis.autorange"] && !change["xaxis.range[0]"]) return;
+  for (const { plot } of frames) {
+    if (plot !== this && plot.data) window.Plotly.update(plot, {}, change);
+  }
 }
 
-const frames = CHARTS.map(frame);
+function showNewest({ chart, newest }, ticks) {
+  const value = chart.traces[0].y(ticks.at(-1));
+  if (chart.newest) newest.textContent = value === null ? "unknown" : chart.newest(value);
+}
 
 /** Draw all charts: `elapsed` counts time from zero (a simulation), otherwise it is local time. */
 export function draw(ticks, slo, elapsed) {
   const shift = elapsed ? 0 : new Date().getTimezoneOffset() * 60;
   const times = ticks.map((tick) => new Date((tick.decision.decided_at_seconds - shift) * 1000).toISOString());
-  for (const { chart, empty, plot } of frames) {
-    const known = hasData(chart, ticks);
+  for (const each of frames) {
+    const { chart, empty, plot } = each;
+    const known = chart.traces.some(({ y, limit }) => !limit && ticks.some((tick) => y(tick, slo) !== null));
     empty.hidden = known;
     plot.hidden = !known;
     if (!known) continue;
-    const traces = chart.traces.map((each) => trace(each, ticks, times, slo));
-    window.Plotly.react(plot, traces, layout(chart, elapsed), { displayModeBar: false, responsive: true });
+    const fresh = !plot.data;
+    const traces = chart.traces.map((line) => trace(line, ticks, times, slo));
+    const format = elapsed ? elapsedFormat(ticks) : undefined;
+    window.Plotly.react(plot, traces, layout(chart, format), { displayModeBar: false, responsive: true });
+    if (fresh) plot.on("plotly_relayout", zoomAll.bind(plot));
+    showNewest(each, ticks);
   }
 }

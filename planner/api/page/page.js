@@ -2,9 +2,10 @@
 
 import { draw } from "./charts.js";
 import { show as showTable } from "./table.js";
+import { suggest } from "./whatif.js";
 
 const POLL_MILLISECONDS = 1000;
-const KEPT_TICKS = 2000;
+const KEPT_TICKS = 9000; // a day of ticks every ten seconds
 
 const at = (id) => document.getElementById(id);
 let ticks = [];
@@ -30,10 +31,12 @@ async function refresh() {
   return true;
 }
 
+// Holds for want of knowledge: somebody should look.
+const BLIND = ["metrics_unknown", "metrics_stale", "pool_unknown", "decision_failed"];
 const two = (value) => String(Math.floor(value)).padStart(2, "0");
 
 function clock(seconds) {
-  if (state.mode !== "demo") return new Date(seconds * 1000).toLocaleTimeString();
+  if (state.mode !== "demo") return new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
   return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
 }
 
@@ -53,7 +56,8 @@ function showHeadline() {
   at("mode").textContent = state.mode;
   at("mode").className = `badge ${state.mode}`;
   at("profile").textContent = state.profile;
-  at("explanation").textContent = state.explanation;
+  at("explanation").textContent = state.explanation.replaceAll("->", "→");
+  at("explanation").classList.toggle("failed", BLIND.includes(state.last?.decision.hold?.reason));
   showPool("prefill");
   showPool("decode");
   const { gpus_per_replica: each, gpu_budget: budget } = state.budget;
@@ -97,10 +101,13 @@ function showSummary() {
 function showPulse(error) {
   const pulse = at("pulse");
   pulse.className = error ? "quiet lost" : "quiet live";
-  if (error) pulse.textContent = shownAt ? `planner not reachable; shown as of ${shownAt}` : "planner not reachable";
-  else {
-    shownAt = new Date().toLocaleTimeString();
-    pulse.textContent = state.last ? `last tick ${clock(state.last.decision.decided_at_seconds)}` : "waiting for the first tick";
+  if (error) {
+    const gone = state?.mode === "demo" ? "the demo has ended, or is not reachable" : "planner not reachable";
+    pulse.textContent = shownAt ? `${gone}; shown as of ${shownAt}` : gone;
+  } else {
+    shownAt = new Date().toLocaleTimeString([], { hour12: false });
+    const what = state.mode === "demo" ? "simulated time" : "last tick";
+    pulse.textContent = state.last ? `${what} ${clock(state.last.decision.decided_at_seconds)}` : "waiting for the first tick";
   }
 }
 
@@ -110,16 +117,20 @@ function redraw() {
 }
 
 async function poll() {
+  if (document.hidden && shownAt) return setTimeout(poll, POLL_MILLISECONDS);
+  const started = performance.now();
   try {
     const changed = await refresh();
     showHeadline();
     showSummary();
+    if (state.last) suggest(state.last.observation);
     if (changed) redraw();
     showPulse(null);
   } catch (error) {
     showPulse(error);
   }
-  setTimeout(poll, POLL_MILLISECONDS);
+  // A long history takes long to draw; leave the browser twice as much time for its user.
+  return setTimeout(poll, Math.max(POLL_MILLISECONDS, 2 * (performance.now() - started)));
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state && redraw());

@@ -36,10 +36,10 @@ function row({ tick, count, since }, clock) {
   const failed = tick.failures.map(({ role, why }) => `${role} not written: ${why}`);
   tr.className = tick.outcome;
   tr.append(
-    cell(count > 1 ? `${clock(since)} – ${clock(at)}` : clock(at)),
+    cell(count > 1 ? `${clock(since)}–${clock(at)}` : clock(at)),
     cell(WORDS[tick.outcome] + (count > 1 ? ` ×${count}` : ""), `tag ${tick.outcome}`),
     cell(held ? size(current) : `${size(current)} → ${size(target)}`),
-    cell([tick.explanation, ...failed].join("; "), failed.length ? "failed" : ""),
+    cell([tick.why, ...failed].join("; "), failed.length ? "failed" : ""),
   );
   return tr;
 }

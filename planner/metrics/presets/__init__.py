@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from planner.metrics.preset import Preset
-from planner.metrics.presets import dynamo
+from planner.metrics.presets import custom, dynamo, sglang, trtllm, vllm_llmd
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (dynamo.PRESET,)}
+PRESETS: dict[str, Preset] = {
+    module.PRESET.name: module.PRESET for module in (dynamo, vllm_llmd, sglang, trtllm, custom)
+}

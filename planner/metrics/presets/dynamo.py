@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from planner.metrics.phrases import buckets, gauge, mean, rank_gauge, rate, ratio
+from planner.metrics.phrases import (
+    DECODE_PODS,
+    MODEL,
+    PREFILL_PODS,
+    age,
+    buckets,
+    gauge,
+    mean,
+    pods,
+    rank_gauge,
+    rate,
+    ratio,
+)
 from planner.metrics.preset import Preset, Signal
-
-_MODEL = 'model="$model"'
-_PREFILL = 'pod=~"$prefill_pods"'
-_DECODE = 'pod=~"$decode_pods"'
 
 _WAITING = ("num_requests_waiting", "num_queue_reqs", "num_requests_waiting")
 _RUNNING = ("num_requests_running", "num_running_reqs", "num_requests_running")
 _KV_USAGE = ("kv_cache_usage_perc", "token_usage", "kv_cache_utilization")
+_REPORTING = (
+    "vllm:num_requests_running",
+    "sglang:num_running_reqs",
+    "trtllm_num_requests_running",
+    "dynamo_component_inflight_requests",
+)
+_HELD_BACK = "requests held by Dynamo's router, where an engine answers"
 
 
-def _engines(reduce: str, pods: str, names: tuple[str, str, str]) -> tuple[str, ...]:
+def _engines(reduce: str, matchers: str, names: tuple[str, str, str]) -> tuple[str, ...]:
     """Ask whichever engine runs behind Dynamo; its own metrics pass through the workers."""
     vllm, sglang, trtllm = names
     return (
-        gauge(reduce, f"vllm:{vllm}", pods),
-        rank_gauge(reduce, f"sglang:{sglang}", f'{pods},priority=""'),
-        gauge(reduce, f"trtllm_{trtllm}", pods),
+        gauge(reduce, f"vllm:{vllm}", matchers),
+        rank_gauge(reduce, f"sglang:{sglang}", f'{matchers},priority=""'),
+        gauge(reduce, f"trtllm_{trtllm}", matchers),
     )
 
 
@@ -33,98 +48,154 @@ def _inflight(component: str) -> str:
 
 def _router_queue(role: str) -> str:
     name = "dynamo_frontend_router_queue_pending_requests"
-    return gauge("sum", name, f'{_MODEL},worker_type="{role}"')
+    return gauge("sum", name, f'{MODEL},worker_type="{role}"')
 
+
+def _pool(role: str, component: str, matchers: str) -> dict[str, Signal]:
+    return {
+        f"{role}_waiting_requests": Signal(
+            (*_engines("sum", matchers, _WAITING), _router_queue(role)),
+            meaning=f"requests waiting for a {role} engine",
+            excludes=_HELD_BACK,
+        ),
+        f"{role}_running_requests": Signal(
+            (*_engines("sum", matchers, _RUNNING), _inflight(component)),
+            meaning=f"requests in {role}; the last query counts waiting ones too",
+        ),
+        **pods(role, matchers, _REPORTING),
+    }
+
+
+_TRAFFIC = {
+    "requests_per_second": Signal(
+        (rate("dynamo_frontend_requests_started_total", MODEL),),
+        meaning="requests accepted by the front end, at arrival",
+        excludes="requests refused before they are parsed",
+        since="1.0",
+    ),
+    "finished_per_second": Signal(
+        (rate("dynamo_frontend_requests_total", MODEL),),
+        meaning="requests ended, failed ones included",
+    ),
+    "demand_age_seconds": Signal(
+        (age("dynamo_frontend_requests_started_total", MODEL),),
+        meaning="time since the newest sample of a front end",
+    ),
+    "input_tokens_mean": Signal(
+        (mean("dynamo_frontend_input_sequence_tokens", MODEL),),
+        meaning="prompt length, cached tokens included",
+    ),
+    "input_tokens_buckets": Signal(
+        (buckets("dynamo_frontend_input_sequence_tokens", MODEL),),
+        meaning="distribution of prompt lengths",
+    ),
+    "output_tokens_mean": Signal(
+        (mean("dynamo_frontend_output_sequence_tokens", MODEL),),
+        meaning="generated tokens of finished requests",
+        excludes="requests still running, so a shift to longer answers shows late",
+    ),
+    "output_tokens_buckets": Signal(
+        (buckets("dynamo_frontend_output_sequence_tokens", MODEL),),
+        meaning="distribution of generated tokens",
+    ),
+    "prefix_hit_fraction": Signal(
+        (
+            ratio(
+                rate("dynamo_frontend_cached_tokens_sum", MODEL),
+                rate("dynamo_frontend_input_sequence_tokens_sum", MODEL),
+            ),
+        ),
+        meaning="share of prompt tokens that a prefix cache held",
+    ),
+}
+
+_LATENCY = {
+    "ttft_mean_seconds": Signal(
+        (mean("dynamo_frontend_time_to_first_token_seconds", MODEL),),
+        meaning="arrival at the front end to first token: queue, prefill, KV transfer, decode",
+        excludes="requests that never got a token",
+    ),
+    "ttft_buckets": Signal(
+        (buckets("dynamo_frontend_time_to_first_token_seconds", MODEL),),
+        meaning="distribution of TTFT; edges grow by 2.15, so a quantile is that coarse",
+    ),
+    "itl_mean_seconds": Signal(
+        (mean("dynamo_frontend_inter_token_latency_seconds", MODEL),),
+        meaning="gap between two tokens, per gap",
+    ),
+    "itl_buckets": Signal(
+        (buckets("dynamo_frontend_inter_token_latency_seconds", MODEL),),
+        meaning="distribution of the gaps, of the front end: the router's edges differ",
+    ),
+}
+
+_KV = {
+    "prefill_tokens_per_second": Signal(
+        (rate("vllm:prompt_tokens_total", PREFILL_PODS),),
+        meaning="prompt tokens taken by the prefill engines",
+        excludes="engines other than vLLM",
+    ),
+    "kv_usage_fraction": Signal(
+        (
+            gauge("avg", "dynamo_component_gpu_cache_usage_percent", DECODE_PODS),
+            *_engines("avg", DECODE_PODS, _KV_USAGE),
+        ),
+        meaning="mean use of the decode replicas' KV memory, 0 to 1 whatever its name says",
+    ),
+    "kv_usage_max_fraction": Signal(
+        (
+            gauge("max", "dynamo_component_gpu_cache_usage_percent", DECODE_PODS),
+            *_engines("max", DECODE_PODS, _KV_USAGE),
+        ),
+        meaning="the same of the fullest replica",
+    ),
+    "kv_transfer_backlog_requests": Signal(
+        (
+            gauge(
+                "sum",
+                "vllm:num_requests_kv_fetch_by_stage",
+                f'{DECODE_PODS},stage=~"waiting_to_start|in_progress"',
+            ),
+            gauge("sum", "vllm:num_requests_waiting_by_reason", f'{DECODE_PODS},reason="deferred"'),
+            rank_gauge(
+                "sum", "sglang:num_prefill_inflight_queue_reqs", f'{PREFILL_PODS},priority=""'
+            ),
+        ),
+        meaning="requests whose KV cache is still to arrive at decode",
+        excludes="TensorRT-LLM, which does not report it",
+    ),
+    "kv_transfer_mean_seconds": Signal(
+        (
+            mean("vllm:nixl_xfer_time_seconds", DECODE_PODS),
+            mean("trtllm_kv_transfer_latency_seconds", DECODE_PODS),
+            mean(
+                "dynamo_component_router_kv_transfer_estimated_latency_seconds",
+                'dynamo_namespace=~"$dynamo_namespace(-.*)?"',
+            ),
+        ),
+        meaning="time of one KV transfer; the last query is an upper bound with decode's queue",
+    ),
+    "kv_transfer_bytes_per_second": Signal(
+        (rate("vllm:nixl_bytes_transferred_sum", DECODE_PODS),),
+        meaning="KV bytes moved per second of wall time: use of the link, not its speed",
+        excludes="engines other than vLLM with NIXL",
+    ),
+    "kv_transfer_failures_per_second": Signal(
+        (rate("vllm:nixl_num_failed_transfers_total", DECODE_PODS),),
+        meaning="KV transfers that failed",
+        excludes="engines other than vLLM with NIXL",
+    ),
+}
 
 PRESET = Preset(
     name="dynamo",
     stack="NVIDIA Dynamo 1.x",
     lowercase_model=True,
     signals={
-        "requests_per_second": Signal(
-            (rate("dynamo_frontend_requests_started_total", _MODEL),),
-            meaning="requests accepted by the front end, at arrival",
-            excludes="requests refused before they are parsed",
-            since="1.0",
-        ),
-        "input_tokens_mean": Signal(
-            (mean("dynamo_frontend_input_sequence_tokens", _MODEL),),
-            meaning="prompt length, cached tokens included",
-        ),
-        "input_tokens_buckets": Signal(
-            (buckets("dynamo_frontend_input_sequence_tokens", _MODEL),),
-            meaning="distribution of prompt lengths",
-        ),
-        "output_tokens_mean": Signal(
-            (mean("dynamo_frontend_output_sequence_tokens", _MODEL),),
-            meaning="generated tokens of finished requests",
-            excludes="requests still running, so a shift to longer answers shows late",
-        ),
-        "ttft_mean_seconds": Signal(
-            (mean("dynamo_frontend_time_to_first_token_seconds", _MODEL),),
-            meaning="arrival at the front end to first token: queue, prefill, KV transfer, decode",
-            excludes="requests that never got a token",
-        ),
-        "ttft_buckets": Signal(
-            (buckets("dynamo_frontend_time_to_first_token_seconds", _MODEL),),
-            meaning="distribution of TTFT; edges grow by 2.15, so a quantile is that coarse",
-        ),
-        "itl_mean_seconds": Signal(
-            (mean("dynamo_frontend_inter_token_latency_seconds", _MODEL),),
-            meaning="gap between two tokens, per gap",
-        ),
-        "itl_buckets": Signal(
-            (buckets("dynamo_frontend_inter_token_latency_seconds", _MODEL),),
-            meaning="distribution of the gaps, of the front end: the router's edges differ",
-        ),
-        "prefill_waiting_requests": Signal(
-            (*_engines("sum", _PREFILL, _WAITING), _router_queue("prefill")),
-            meaning="requests waiting for a prefill engine",
-            excludes="requests held by the router, when an engine answers",
-        ),
-        "decode_waiting_requests": Signal(
-            (*_engines("sum", _DECODE, _WAITING), _router_queue("decode")),
-            meaning="requests waiting for a decode engine",
-            excludes="requests held by the router, when an engine answers",
-        ),
-        "prefill_running_requests": Signal(
-            (*_engines("sum", _PREFILL, _RUNNING), _inflight("prefill")),
-            meaning="requests in prefill; the last query counts waiting ones too",
-        ),
-        "decode_running_requests": Signal(
-            (*_engines("sum", _DECODE, _RUNNING), _inflight("backend")),
-            meaning="requests in decode; the last query counts waiting ones too",
-        ),
-        "prefix_hit_fraction": Signal(
-            (
-                ratio(
-                    rate("dynamo_frontend_cached_tokens_sum", _MODEL),
-                    rate("dynamo_frontend_input_sequence_tokens_sum", _MODEL),
-                ),
-            ),
-            meaning="share of prompt tokens that a prefix cache held",
-        ),
-        "kv_usage_fraction": Signal(
-            (
-                gauge("avg", "dynamo_component_gpu_cache_usage_percent", _DECODE),
-                *_engines("avg", _DECODE, _KV_USAGE),
-            ),
-            meaning="mean use of the decode replicas' KV memory, 0 to 1 whatever its name says",
-        ),
-        "kv_transfer_backlog_requests": Signal(
-            (
-                gauge(
-                    "sum",
-                    "vllm:num_requests_kv_fetch_by_stage",
-                    f'{_DECODE},stage=~"waiting_to_start|in_progress"',
-                ),
-                gauge("sum", "vllm:num_requests_waiting_by_reason", f'{_DECODE},reason="deferred"'),
-                rank_gauge(
-                    "sum", "sglang:num_prefill_inflight_queue_reqs", f'{_PREFILL},priority=""'
-                ),
-            ),
-            meaning="requests whose KV cache is still to arrive at decode",
-            excludes="TensorRT-LLM, which does not report it",
-        ),
+        **_TRAFFIC,
+        **_LATENCY,
+        **_pool("prefill", "prefill", PREFILL_PODS),
+        **_pool("decode", "backend", DECODE_PODS),
+        **_KV,
     },
 )

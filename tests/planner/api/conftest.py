@@ -49,15 +49,15 @@ def observation(index: int, replicas: PerRole[int]) -> Observation:
         return Observation(observed_at_seconds=now, window_seconds=60.0, problems=why)
     rate = 80 - 64 * math.cos(index / 55) + (60 if 90 <= index < 105 else 0)
     rate *= 1 + 0.06 * math.sin(index * 1.7)
-    load = rate / (22.0 * replicas.prefill)
-    output_tokens = 150 if index < 240 else 450
+    input_tokens, output_tokens = (3000, 150) if index < 240 else (900, 450)
+    load = rate * input_tokens / (66_000 * replicas.prefill)
     itl = 0.005 + 0.00004 * rate * output_tokens / 60 / replicas.decode
     ttft = 0.25 + 0.6 * load**3
     return Observation(
         observed_at_seconds=now,
         window_seconds=60.0,
         requests_per_second=rate,
-        input_tokens=Lengths.lognormal(3000 if index < 240 else 900, 1.1),
+        input_tokens=Lengths.lognormal(input_tokens, 1.1),
         output_tokens_mean=output_tokens,
         ttft=Latency(mean_seconds=ttft / 2, p95_seconds=ttft),
         itl=Latency(mean_seconds=itl, p95_seconds=itl * 1.3),

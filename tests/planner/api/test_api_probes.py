@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import replace
 
 import pytest
@@ -88,6 +90,17 @@ async def test_ready_once_everything_was_read(view, records, status, why):
     for record in records:
         view.journal.append(record)
     assert await get(view, "/readyz") == (status, {"ok": status == 200, "why": why})
+
+
+@pytest.mark.program("promtool")
+async def test_metrics_are_named_as_prometheus_asks(lived):
+    async with TestClient(TestServer(make_app(lived))) as client:
+        text = await (await client.get("/metrics")).read()
+    promtool = await asyncio.create_subprocess_exec(
+        "promtool", "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT
+    )
+    said, _ = await promtool.communicate(text)
+    assert (promtool.returncode, said) == (0, b"")
 
 
 async def test_metrics_are_what_prometheus_can_parse(lived):

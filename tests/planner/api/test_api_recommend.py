@@ -132,23 +132,6 @@ async def test_a_bad_body_is_answered_with_a_problem(client, body, content_type,
     assert "Traceback" not in await answer.text()
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        pytest.param("GET", "/nowhere", 404, id="unknown-path"),
-        pytest.param("GET", "/static/../app.py", 404, id="outside-the-page"),
-        pytest.param("GET", PATH, 405, id="wrong-method"),
-        pytest.param("DELETE", "/api/v1/state", 405, id="cannot-delete"),
-    ],
-)
-async def test_what_there_is_not_is_a_problem_too(client, method, path, status):
-    answer = await client.request(method, path)
-    assert answer.status == status
-    assert answer.content_type == "application/problem+json"
-    assert (await answer.json())["status"] == status
-    assert (status == 405) == ("Allow" in answer.headers)
-
-
 async def test_no_load_and_an_objective_out_of_reach_is_an_answer_too(client):
     answer = await ask(client, requests_per_second=0, input_tokens=1e6, output_tokens=1e6)
     assert answer["feasible"] is False

@@ -13,8 +13,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from planner.api.app import make_app
 from planner.explain import explain
 from planner.journal import Journal
+from policies.config import PolicySettings
+from policies.types import Decision
 
 pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120)]
+
+SLO = PolicySettings().slo
 
 # Nothing but the page itself may use the network.
 FLAGS = [
@@ -51,20 +55,21 @@ def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
     page.close()
 
 
+def shown(decision: Decision) -> str:
+    """The sentence as the page writes it, with real arrows."""
+    return explain(decision, SLO).replace("->", "\N{RIGHTWARDS ARROW}")
+
+
 def drawn_lines(page: Page) -> dict[str, int]:
     """How many lines each chart shows, by its caption."""
-    figures = page.locator("figure.chart")
-    return {
-        figure.locator("figcaption b").inner_text(): figure.locator(
-            "g.trace:has(path.js-line)"
-        ).count()
-        for figure in figures.all()
-    }
+    lines = "g.trace:has(path.js-line)"
+    figures = page.locator("figure.chart").all()
+    return {each.locator("b").inner_text(): each.locator(lines).count() for each in figures}
 
 
 def test_it_shows_the_decision_and_draws_every_chart(server, lived, page, complaints):
     page.goto(server)
-    sentence = explain(lived.journal.last.decision, lived.settings.slo)
+    sentence = shown(lived.journal.last.decision)
     expect(page.locator("#explanation")).to_have_text(sentence)
     expect(page.locator("#mode")).to_have_text("demo")
     size = lived.journal.last.decision.current
@@ -86,9 +91,9 @@ def test_the_table_joins_holds_and_names_failures(server, page, complaints):
     page.goto(server)
     rows = page.locator("#decisions tr")
     expect(rows.first).to_contain_text(re.compile(r"hold .\d+"))
-    shown = page.locator("#decisions").inner_text()
-    assert "127.0.0.1:9090 refused the connection" in shown
-    assert "403 Forbidden" in shown
+    text = page.locator("#decisions").inner_text()
+    assert "127.0.0.1:9090 refused the connection" in text
+    assert "403 Forbidden" in text
     assert rows.count() < 80
     assert complaints == []
 
@@ -98,6 +103,19 @@ def test_the_summary_of_a_demo_says_what_was_saved(server, page):
     summary = page.locator("#summary")
     expect(summary).to_contain_text("51,234")
     expect(summary).to_contain_text("42.0 %")
+
+
+def test_the_form_asks_for_a_size_and_shows_mistakes(server, page, complaints):
+    page.goto(server)
+    form, answer = page.locator("#whatif"), page.locator("#whatif output")
+    expect(form.locator("[name=input_tokens]")).to_have_value("900")  # as seen now
+    form.locator("[name=requests_per_second]").fill("60")
+    form.locator("button").click()
+    expect(answer).to_contain_text("replicas on")
+    assert complaints == []
+    form.locator("[name=requests_per_second]").fill("1e9")
+    form.locator("button").click()
+    expect(answer).to_contain_text("requests_per_second: 1000000000; it should be less than")
 
 
 def test_before_the_first_tick_it_says_so(view, page, complaints, serve):
@@ -115,31 +133,35 @@ def test_new_ticks_appear_by_themselves_and_a_restart_starts_over(view, page, se
 
     def show(index: int) -> None:
         view.journal.append(records[index])
-        sentence = explain(records[index].decision, view.settings.slo)
-        expect(page.locator("#explanation")).to_have_text(sentence)
+        expect(page.locator("#explanation")).to_have_text(shown(records[index].decision))
 
     with serve(make_app(view)) as address:
         page.goto(address)
         show(100)
         show(205)
+        expect(page.locator("#explanation")).to_have_class("failed")  # the metrics are unknown
         expect(page.locator("#decisions tr")).to_have_count(2)
         show(0)
+        expect(page.locator("#explanation")).not_to_have_class("failed")
         expect(page.locator("#decisions tr")).to_have_count(1)
 
 
 def test_it_says_when_the_planner_is_gone_and_keeps_what_it_knew(lived, page, serve):
     with serve(make_app(lived)) as address:
         page.goto(address)
-        expect(page.locator("#pulse")).to_contain_text("last tick 05:59:00")
-    expect(page.locator("#pulse")).to_contain_text("planner not reachable; shown as of")
+        expect(page.locator("#pulse")).to_contain_text("simulated time 05:59:00")
+    expect(page.locator("#pulse")).to_contain_text(
+        "the demo has ended, or is not reachable; shown as of"
+    )
     expect(page.locator("#prefill")).to_have_text(str(lived.journal.last.decision.current.prefill))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [pytest.param(390, id="phone"), pytest.param(1366, id="laptop")])
-def test_it_fits_the_screen(server, browser, width, scheme):
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_it_fits_a_phone_and_a_laptop_in_both_schemes(server, page, complaints):
     page.goto(server)
     page.wait_for_selector("figure.chart path.js-line")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width in (390, 1366):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []

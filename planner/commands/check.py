@@ -1,0 +1,107 @@
+"""`planner check`: the first thing to run; says what is seen, what is missing, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from planner.checks import Check, State, ready
+from planner.clock import WallClock
+from planner.config import Config, load
+from planner.metrics.config import MetricsConfig, SourceKind
+from planner.metrics.inspection import Inspection, SignalRow, inspect
+
+NOT_READY = 1
+_MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "}
+# Rates need two looks at the pods' own pages.
+_BETWEEN_SCRAPES_SECONDS = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the configuration is."""
+    parser.add_argument(
+        "-c", "--config", type=Path, required=True, metavar="FILE", help="configuration in YAML"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at everything that the configuration names; exit code 1 when not ready."""
+    config = load(args.config)
+    inspection = asyncio.run(_inspect(config))
+    checks = tuple(metrics_checks(config.metrics, inspection))
+    print(_table(inspection))
+    print()
+    for check in checks:
+        print(f"{_MARKS[check.state]}  {check.text}")
+    print()
+    if ready(checks):
+        print("ready: `planner run` can decide on these metrics")
+        return 0
+    print("not ready: mend what is marked FAILED and run the check again")
+    return NOT_READY
+
+
+async def _inspect(config: Config) -> Inspection:
+    clock = WallClock()
+    between = _BETWEEN_SCRAPES_SECONDS if config.metrics.source is SourceKind.SCRAPE else None
+    return await inspect(config.metrics, clock, between)
+
+
+def metrics_checks(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:
+    """Judge what was seen of the metrics."""
+    for problem in inspection.problems:
+        yield Check(State.FAILED, problem)
+    known = [row for row in inspection.rows if row.value is not None]
+    if known:
+        yield Check(State.OK, f"{len(known)} of {len(inspection.rows)} signals are known")
+    yield from _better_preset(config, inspection)
+    rate = next(row for row in inspection.rows if row.name == "requests_per_second")
+    idle = rate.value == "0"
+    if idle:
+        yield Check(
+            State.WARNING, "no requests arrive now, so lengths and latencies cannot be checked"
+        )
+    for row in inspection.missing:
+        if idle and row.idle_without_traffic:
+            continue
+        yield _missing(row)
+
+
+def _missing(row: SignalRow) -> Check:
+    if row.name == "requests_per_second":
+        return Check(State.FAILED, f"{row.name}: {row.remedy}; without it every decision holds")
+    return Check(State.WARNING, f"{row.name}: {row.remedy}; without it nothing is scaled in")
+
+
+def _better_preset(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:
+    found = inspection.known_by_preset
+    best = max(found, key=lambda name: found[name], default=config.preset)
+    if found.get(best, 0) > 2 * found.get(config.preset, 0) and best != config.preset:
+        yield Check(
+            State.WARNING,
+            f"metrics.preset: {best} would find {found[best]} signals, {config.preset} finds "
+            f"{found.get(config.preset, 0)}",
+        )
+
+
+def _table(inspection: Inspection) -> str:
+    head = ("signal", "value", "unit", "age", "coverage", "query")
+    rows = [head, *(_cells(row) for row in inspection.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _cells(row: SignalRow) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.value if row.value is not None else "unknown",
+        row.unit,
+        f"{row.age_seconds:.0f} s" if row.age_seconds is not None else "-",
+        f"{row.coverage_fraction:.0%}" if row.coverage_fraction is not None else "-",
+        {None: "none", 0: "first"}.get(row.rank, f"fallback {row.rank}"),
+    )

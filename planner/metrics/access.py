@@ -1,0 +1,38 @@
+"""Credentials for a metrics server, read from their files anew each time: they are rotated."""
+
+from __future__ import annotations
+
+import ssl
+from base64 import b64encode
+from pathlib import Path
+
+from planner.metrics.config import Access
+
+
+def headers(access: Access) -> dict[str, str]:
+    """Headers to send; OSError names a file that cannot be read."""
+    return {**access.headers, **_authorization(access)}
+
+
+def _authorization(access: Access) -> dict[str, str]:
+    if access.bearer_token_file is not None:
+        return {"Authorization": f"Bearer {_secret(access.bearer_token_file)}"}
+    if access.username is not None and access.password_file is not None:
+        pair = f"{access.username}:{_secret(access.password_file)}"
+        return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    return {}
+
+
+def _secret(file: Path) -> str:
+    return file.read_text().strip()
+
+
+def tls_context(access: Access) -> ssl.SSLContext:
+    """TLS settings for asyncio clients; OSError if a file cannot be read or is no PEM."""
+    context = ssl.create_default_context(cafile=access.ca_file)
+    if not access.verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if access.client_certificate_file is not None:
+        context.load_cert_chain(access.client_certificate_file, access.client_key_file)
+    return context

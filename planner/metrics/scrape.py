@@ -1,0 +1,137 @@
+"""Evaluates queries on pages that it reads itself: no Prometheus needed.
+
+Every observation reads all pages, so its gauges are as fresh as can be and its rates end now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import promql_parser
+from prometheus_client.parser import text_string_to_metric_families
+
+from planner.metrics.access import headers, tls_context
+from planner.metrics.config import MetricsConfig
+from planner.metrics.discovery import Discovery, Target, discovery_of
+from planner.metrics.evaluator import Answers
+from planner.metrics.history import History, Labels
+from planner.metrics.promql import Evaluation, Value
+from planner.metrics.vector import Sample, Vector
+
+Scraped = tuple[tuple[str, Labels, float], ...]
+
+_LARGEST_PAGE_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a target answered; without samples, why not."""
+
+    target: Target
+    samples: Scraped | None
+    problem: str = ""
+
+
+class ScrapeEvaluator:
+    """Reads all pages, then evaluates on the history of what it read."""
+
+    def __init__(self, config: MetricsConfig, discovery: Discovery | None = None) -> None:
+        self._config = config
+        self._discovery = discovery or discovery_of(config)
+        # Twice the window, so that a scrape that comes late still has its predecessor.
+        self._history = History(keep_seconds=2 * config.window_seconds)
+        self._wanted = frozenset[str]()
+        self._trees: dict[str, promql_parser.Expr] = {}
+
+    async def evaluate(self, expressions: Mapping[str, str], at_seconds: float) -> Answers:
+        """Evaluate all expressions, by name, as of one time."""
+        try:
+            targets = await self._discovery.targets()
+        except OSError as error:
+            return Answers({}, (str(error),))
+        self._learn(expressions)
+        pages = await self._read(targets)
+        self._record(pages, at_seconds)
+        problems = [page.problem for page in pages if page.problem]
+        if not targets:
+            problems.append("there is no page to read: metrics.scrape selects no running pod")
+        evaluation = Evaluation(self._history, at_seconds)
+        vectors = {name: _vector(evaluation.value(self._trees[name])) for name in expressions}
+        return Answers(vectors, tuple(problems))
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._discovery.close()
+
+    def _learn(self, expressions: Mapping[str, str]) -> None:
+        """Parse new queries, and keep of each page only the metrics that they name."""
+        for name, query in expressions.items():
+            if name not in self._trees:
+                self._trees[name] = promql_parser.parse(query)
+                self._wanted |= set(_METRIC.findall(query))
+
+    async def _read(self, targets: Sequence[Target]) -> list[_Page]:
+        timeout = aiohttp.ClientTimeout(total=self._config.deadline_seconds)
+        try:
+            sent = headers(self._config.access)
+            connector = aiohttp.TCPConnector(ssl=tls_context(self._config.access))
+        except OSError as error:
+            return [_Page(target, None, f"metrics.access: {error}") for target in targets]
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers=sent
+        ) as session:
+            return await asyncio.gather(*(self._page(session, target) for target in targets))
+
+    async def _page(self, session: aiohttp.ClientSession, target: Target) -> _Page:
+        try:
+            async with session.get(target.url) as response:
+                response.raise_for_status()
+                body = await response.content.read(_LARGEST_PAGE_BYTES + 1)
+                while len(body) <= _LARGEST_PAGE_BYTES and not response.content.at_eof():
+                    body += await response.content.read(_LARGEST_PAGE_BYTES)
+            if len(body) > _LARGEST_PAGE_BYTES:
+                return _Page(target, None, f"{target.url} is larger than {_LARGEST_PAGE_BYTES} B")
+            samples = await asyncio.to_thread(_parse, body.decode(), target, self._wanted)
+        except TimeoutError:
+            deadline = f"{self._config.deadline_seconds:g} s (metrics.deadline_seconds)"
+            return _Page(target, None, f"{target.url} did not answer within {deadline}")
+        except aiohttp.ClientResponseError as error:
+            return _Page(target, None, f"{target.url} answered {error.status} {error.message}")
+        except (aiohttp.ClientError, OSError) as error:
+            return _Page(target, None, f"{target.url} cannot be read: {error}")
+        except (ValueError, KeyError, IndexError) as error:
+            return _Page(target, None, f"{target.url} shows no Prometheus text: {error}")
+        return _Page(target, samples)
+
+    def _record(self, pages: Sequence[_Page], at_seconds: float) -> None:
+        self._history.retain(page.target.url for page in pages)
+        for page in pages:
+            up = ("up", page.target.labels, float(page.samples is not None))
+            self._history.record(page.target.url, at_seconds, (up, *(page.samples or ())))
+
+
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=\{)")
+
+
+def _parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
+    """Read the samples of wanted metrics; labels on the page win over the target's."""
+    return tuple(
+        (
+            sample.name,
+            frozenset({**dict(target.labels), **sample.labels}.items()),
+            float(sample.value),
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in wanted
+    )
+
+
+def _vector(value: Value) -> Vector:
+    if isinstance(value, float):
+        return (Sample({}, value),)
+    return tuple(Sample(dict(labels), number) for labels, number in value.items())

@@ -1,0 +1,176 @@
+"""A Prometheus-compatible server, through prometheus-api-client.
+
+That library is synchronous, has no timeout, retries for seconds and drops warnings. So: one
+session per request, in a thread, with a deadline, without retries, and a hook that sees the
+whole response. A fresh session also reads tokens anew, as Kubernetes rotates them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+from prometheus_api_client import PrometheusConnect
+from requests.auth import AuthBase
+from urllib3.util.retry import Retry
+
+from planner.metrics.access import headers
+from planner.metrics.config import MetricsConfig
+
+Rows = Iterable[Any]  # as the library returns them: decoded JSON
+Ask = Callable[[PrometheusConnect], Rows]
+
+_CREDENTIALS = "check metrics.access, such as bearer_token_file, and what its owner may read"
+_REFUSALS = {
+    401: f"refused the request (401): {_CREDENTIALS}",
+    403: f"refused the request (403): {_CREDENTIALS}",
+    404: "has no query API there (404): does metrics.url lack a path prefix?",
+}
+
+
+class ServerError(Exception):
+    """The server gave no usable answer; the text says why and what would be right."""
+
+
+class QueryRefusedError(ServerError):
+    """The server is well, but not the query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One series of an answer: its labels and its points, (time in seconds, value)."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server answered, and what it warned of."""
+
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+
+
+class Server:
+    """Asks one server, off the event loop, for at most the configured time."""
+
+    def __init__(self, config: MetricsConfig) -> None:
+        self._config = config
+        self.url = str(config.url).rstrip("/")
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="prometheus")
+        if not config.access.verify_tls:
+            # It was asked for, so a warning at each request says nothing new.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    async def ask(self, ask: Ask) -> Reply:
+        """Call the library; ServerError or QueryRefusedError say why there is no answer."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._config.deadline_seconds):
+                return await loop.run_in_executor(self._pool, self._request, ask)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise ServerError(self._explain(error)) from error
+
+    def close(self) -> None:
+        """Forget requests that are under way."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _request(self, ask: Ask) -> Reply:
+        warnings: list[str] = []
+
+        def see(response: requests.Response, **_: object) -> None:
+            warnings.extend(self._envelope(response))
+
+        with requests.Session() as session:
+            self._identify(session)
+            session.hooks["response"].append(see)
+            client = PrometheusConnect(
+                self.url,
+                session=session,
+                retry=Retry(total=0),
+                timeout=self._config.deadline_seconds,
+            )
+            rows = tuple(_rows(ask(client)))
+        return Reply(rows, tuple(warnings))
+
+    def _identify(self, session: requests.Session) -> None:
+        access = self._config.access
+        session.auth = _SentHeaders(headers(access))
+        session.verify = str(access.ca_file) if access.ca_file else access.verify_tls
+        if access.client_certificate_file:
+            key = access.client_key_file or access.client_certificate_file
+            session.cert = (str(access.client_certificate_file), str(key))
+
+    def _envelope(self, response: requests.Response) -> Sequence[str]:
+        """Check a response around its result and return its warnings."""
+        if not response.ok:
+            self._refuse(response)
+        body = response.json()
+        if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
+            raise ValueError("its answer is not Prometheus'")  # noqa: TRY004 - data, not a bug
+        return [str(text) for text in body.get("warnings") or ()]
+
+    def _refuse(self, response: requests.Response) -> None:
+        try:
+            error = str(response.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            error = response.reason
+        status = response.status_code
+        if status in (400, 422):
+            raise QueryRefusedError(error)
+        failure = f"failed ({status}): {error}"
+        raise ServerError(f"Prometheus at {self.url} {_REFUSALS.get(status, failure)}")
+
+    def _explain(self, error: Exception) -> str:
+        """Say what failed and what would be right."""
+        server = f"Prometheus at {self.url}"
+        match error:
+            case TimeoutError() | requests.Timeout():
+                return (
+                    f"{server} did not answer within {self._config.deadline_seconds:g} s "
+                    "(metrics.deadline_seconds)"
+                )
+            case requests.exceptions.SSLError():
+                return f"{server} fails in TLS, check metrics.access.ca_file: {_cause(error)}"
+            case requests.JSONDecodeError():
+                return f"{server} did not answer in JSON: is metrics.url a proxy or a login page?"
+            case requests.ConnectionError():
+                return f"{server} cannot be reached, check metrics.url: {_cause(error)}"
+        return f"{server} cannot be used: {error}"
+
+
+class _SentHeaders(AuthBase):
+    """Sends headers; as an `auth` it also keeps requests from taking a password of ~/.netrc."""
+
+    def __init__(self, sent: Mapping[str, str]) -> None:
+        self._sent = sent
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._sent)
+        return request
+
+
+def _rows(rows: Rows) -> Iterator[Row]:
+    """Read vectors and matrices; values are strings, NaN and Inf among them."""
+    try:
+        for row in rows:
+            points = row["values"] if "values" in row else [row["value"]]
+            yield Row(
+                {str(name): str(value) for name, value in row["metric"].items()},
+                tuple((float(at), float(value)) for at, value in points),
+            )
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError("its answer is no vector") from error
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of a connection error, such as "Connection refused"."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error)

@@ -1,0 +1,54 @@
+"""The workload section of the configuration, and the one list of kinds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat
+
+from planner.kube import Kube, KubeSettings
+from planner.workloads.deployment import Deployment
+from planner.workloads.object_pool import ObjectPool
+from planner.workloads.pair import PairedWorkload
+from planner.workloads.pool import ScalablePool
+from planner.workloads.statefulset import StatefulSet
+from policies.config import Section
+from policies.types import PerRole, Role
+
+# One line per kind: the model that reads `kind: NAME` also reads the objects of that kind.
+Pool = Annotated[
+    Deployment | StatefulSet,
+    Field(discriminator="kind"),
+]
+
+
+class WorkloadConfig(Section):
+    """The two pools of one served model, and how to reach them."""
+
+    namespace: str = Field(min_length=1, description="namespace of both pools")
+    prefill: Pool = Field(description="the pool that processes prompts")
+    decode: Pool = Field(description="the pool that generates tokens")
+    kubernetes: KubeSettings = KubeSettings()
+    stuck_after_seconds: PositiveFloat = Field(
+        default=180.0,
+        description="a replica unschedulable for longer is no longer counted as future supply",
+    )
+
+    @property
+    def roles(self) -> PerRole[Pool]:
+        """Both pools as one value."""
+        return PerRole.of(lambda role: self.prefill if role is Role.PREFILL else self.decode)
+
+
+def make_workload(config: WorkloadConfig, api: Kube) -> PairedWorkload:
+    """Join both pools into one workload, which owns `api` from here on and closes it."""
+
+    def pool(kind: Pool) -> ScalablePool:
+        return ObjectPool(
+            api,
+            kind,
+            kind.target(config.namespace),
+            stuck_after_seconds=config.stuck_after_seconds,
+        )
+
+    return PairedWorkload(config.roles.map(pool))

@@ -1,0 +1,46 @@
+"""Deployment (apps/v1): one pod is one replica."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from planner.kube import Json, Resource, Target
+from planner.workloads.kind import (
+    PodSet,
+    PoolKind,
+    Reading,
+    Write,
+    condition,
+    count,
+    dig,
+    pod_gpus,
+    selector_text,
+)
+
+
+class Deployment(PoolKind):
+    """A Deployment whose pods all serve one role."""
+
+    kind: Literal["Deployment"]
+    resource: ClassVar[Resource] = Resource("apps", "v1", "deployments")
+
+    def reading(self, found: Json, target: Target) -> Reading:
+        """Read ready pods and rollout.
+
+        A rollout is pods of an older template that still count, so `replicas` above
+        `updatedReplicas`. `generation` alone does not tell: a pure scale raises it too.
+        """
+        desired = count(found, "spec", "replicas")
+        held = count(found, "status", "replicas")
+        failed = condition(found, "ReplicaFailure")
+        return Reading(
+            desired=desired,
+            ready=count(found, "status", "readyReplicas"),
+            write=Write(target=target),
+            pods=PodSet(selector=selector_text(dig(found, "spec", "selector"))),
+            gpus_per_replica=pod_gpus(dig(found, "spec", "template", "spec")),
+            rollout_in_progress=held > count(found, "status", "updatedReplicas"),
+            # Pods that the API server refuses to create, for quota or admission.
+            refused=max(0, desired - held) if failed else 0,
+            problems=(str(failed.get("message")),) if failed else (),
+        )

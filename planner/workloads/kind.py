@@ -1,0 +1,146 @@
+"""What every kind of workload says about itself: a configured name, and how to read its object."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from planner.kube import Json, Resource, Target
+from policies.config import Section
+
+GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915", "habana.ai/gaudi")
+
+
+class UnexpectedShapeError(Exception):
+    """An object lacks what its kind must have; says what was found and what would be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """Where a replica count is written.
+
+    Through the scale subresource unless `via_scale` is False; then `path` leads to the count in
+    the object itself. A path through a list, such as ("spec", "roles", 1, "replicas"), is written
+    as a JSON patch that first tests that the item still carries `item_name`.
+    """
+
+    target: Target
+    via_scale: bool = True
+    path: tuple[str | int, ...] = ("spec", "replicas")
+    item_name: str | None = None
+
+    @property
+    def in_list(self) -> bool:
+        """Whether the count is inside a list item."""
+        return any(isinstance(step, int) for step in self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSet:
+    """Which pods make up the pool, and which of them form one replica.
+
+    `gang_labels` are the labels whose values tell one replica's pods from another's; with none,
+    every pod is a replica.
+    """
+
+    selector: str
+    gang_labels: tuple[str, ...] = ()
+    pods_per_replica: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What an object says about the pool that it holds.
+
+    `ready` is None where the object does not count whole replicas: the pods are counted then.
+    `refused` replicas were asked for and cannot even be created.
+    """
+
+    desired: int
+    ready: int | None
+    write: Write
+    pods: PodSet
+    gpus_per_replica: int | None = None
+    floor: int = 1
+    rollout_in_progress: bool = False
+    refused: int = 0
+    problems: tuple[str, ...] = ()
+
+
+class PoolKind(Section):
+    """One pool, named in the configuration. A kind is pure: JSON in, a Reading out."""
+
+    namespace: str | None = Field(
+        default=None, description="namespace of this pool; unset: the workload's"
+    )
+    name: str = Field(min_length=1, description="the object's metadata.name")
+
+    resource: ClassVar[Resource]
+
+    def target(self, namespace: str) -> Target:
+        """Return the object to read; `namespace` applies where this pool names none."""
+        return Target(self.resource, self.namespace or namespace, self.name)
+
+    @abstractmethod
+    def reading(self, found: Json, target: Target) -> Reading:
+        """Read the object; UnexpectedShapeError where it is not what this kind must be."""
+
+
+def dig(found: Json, *path: str) -> Any:  # noqa: ANN401 - JSON
+    """Follow keys; None where one is missing."""
+    value: Any = found
+    for key in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def count(found: Json, *path: str) -> int:
+    """A count that controllers leave out when it is 0."""
+    return int(dig(found, *path) or 0)
+
+
+def condition(found: Json, kind: str) -> Json | None:
+    """The status condition of that type, if it is true."""
+    for each in dig(found, "status", "conditions") or []:
+        if each.get("type") == kind and each.get("status") == "True":
+            return dict(each)
+    return None
+
+
+def selector_text(selector: Mapping[str, Any] | None) -> str:
+    """Write a LabelSelector the way a list request takes it."""
+    selector = selector or {}
+    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for expression in selector.get("matchExpressions") or []:
+        key, values = expression["key"], ",".join(expression.get("values") or [])
+        terms.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[expression["operator"]]
+        )
+    return ",".join(terms)
+
+
+def pod_gpus(pod_spec: Mapping[str, Any] | None) -> int | None:
+    """GPUs that one pod asks for: the sum over containers; None when it names no GPU resource.
+
+    A pod without GPU limits may still hold GPUs through dynamic resource allocation, so that is
+    unknown and not 0.
+    """
+    found = [
+        int(limits[name])
+        for container in (pod_spec or {}).get("containers") or []
+        for limits in [(container.get("resources") or {}).get("limits") or {}]
+        for name in GPU_RESOURCES
+        if name in limits
+    ]
+    return sum(found) if found else None

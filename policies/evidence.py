@@ -1,0 +1,114 @@
+"""What an observation says about the true speed of the replicas of each role."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, corrected
+from policies.capacity import Capacity
+from policies.config import PolicySettings
+from policies.demand import Demand
+from policies.profile import Profile
+from policies.types import Observation, PerRole, PoolState, Role
+
+_STEP = 0.05
+_BUSIEST = 0.9  # beyond it the mean wait is too steep a function of everything to learn from
+_TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.3**2, 0.15**2, 0.05**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """One tick: what was observed of which pools, under which demand.
+
+    `demand` is what arrives now, in the profile's own replica-seconds. `waited_requests` is the
+    queue in front of prefill one tick of `elapsed_seconds` ago; None when unknown.
+    """
+
+    observation: Observation
+    pools: PerRole[PoolState]
+    demand: Demand
+    profile: Profile
+    settings: PolicySettings
+    waited_requests: float | None
+    elapsed_seconds: float
+
+    def evidence(self, calibration: Calibration) -> PerRole[Evidence | None]:
+        """Evidence for each role; None where this tick teaches nothing.
+
+        A role with starting or draining replicas teaches nothing: its warm-up is no steady state.
+        """
+        steady = self.pools.map(_steady)
+        return PerRole(
+            self._prefill_evidence(calibration) if steady.prefill else None,
+            self._decode_evidence(calibration.decode) if steady.decode else None,
+        )
+
+    def _prefill_evidence(self, calibration: Calibration) -> Evidence | None:
+        waiting = self.observation.waiting_requests.prefill
+        if waiting is None or self.waited_requests is None:
+            return None
+        normal = self._rate * self.settings.slo.ttft_seconds / 2
+        if min(waiting, self.waited_requests) > max(normal, self.pools.prefill.ready_replicas):
+            return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
+        if max(waiting, self.waited_requests) < normal:
+            return self._ttft_evidence(calibration)
+        return None
+
+    def _flow_evidence(self, correction: Correction, queue_growth: float) -> Evidence | None:
+        """While a queue stands, replicas are all busy: what leaves is what they can do.
+
+        Example: 40 arrive per second, the queue grows by 10 per second, 3 replicas are ready: 30
+        are served per second, so one takes 0.1 s.
+        """
+        if self.elapsed_seconds <= 0:
+            return None
+        served_per_second = self._rate - queue_growth / self.elapsed_seconds
+        capacity = self._capacity(UNCALIBRATED)
+        if served_per_second <= 0 or capacity.prefill_erlangs <= 0:
+            return None
+        planned_per_second = self._rate / capacity.prefill_erlangs * self._ready.prefill
+        observed = planned_per_second / served_per_second
+        return Evidence(math.log(observed) - correction.mean, 1.0, _FLOW_NOISE)
+
+    def _ttft_evidence(self, calibration: Calibration) -> Evidence | None:
+        """Compare the mean TTFT with the one predicted for the pools as they are."""
+        observed = self.observation.ttft.mean_seconds
+        if not observed:
+            return None
+        prefill = calibration.prefill
+        slower = calibration.but(Role.PREFILL, replace(prefill, mean=prefill.mean + _STEP))
+        here, there = self._capacity(calibration), self._capacity(slower)
+        if there.prefill_erlangs > _BUSIEST * self._ready.prefill:
+            return None
+        predicted = here.ttft_mean_seconds(self._ready)
+        if not math.isfinite(predicted):
+            return None
+        slope = math.log(there.ttft_mean_seconds(self._ready) / predicted) / _STEP
+        return Evidence(math.log(observed / predicted), slope, _TTFT_NOISE)
+
+    def _decode_evidence(self, correction: Correction) -> Evidence | None:
+        """Compare the ITL with the law at the batch that ITL and token rate imply (Little)."""
+        observed, shape = self.observation.itl.mean_seconds, self.demand.shape
+        if not observed or not self._rate:
+            return None
+        batch = self._rate * shape.output_tokens_mean * observed / self._ready.decode
+        capacity = self._capacity(UNCALIBRATED)
+        predicted = capacity.iteration_seconds(min(batch, capacity.batch_limit))
+        return Evidence(math.log(observed / predicted) - correction.mean, 1.0, _ITL_NOISE)
+
+    @property
+    def _rate(self) -> float:
+        return self.observation.requests_per_second or 0.0
+
+    @property
+    def _ready(self) -> PerRole[int]:
+        return self.pools.map(lambda pool: pool.ready_replicas)
+
+    def _capacity(self, belief: Calibration) -> Capacity:
+        demand = replace(self.demand, load=self.demand.load.slowed(belief.prefill.factor))
+        return Capacity(corrected(self.profile, belief), self.settings, demand)
+
+
+def _steady(pool: PoolState) -> bool:
+    return not pool.starting_ages_seconds and not pool.draining_replicas and pool.ready_replicas > 0

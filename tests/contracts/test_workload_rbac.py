@@ -1,0 +1,56 @@
+"""The Role that ships is exactly what the code needs: enough, and nothing to spare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from planner.workloads.config import WorkloadConfig, make_workload
+from planner.workloads.deployment import Deployment
+from policies.types import PerRole, PoolState
+
+ROLE = Path(__file__).parents[2] / "deploy" / "access" / "role.yaml"
+RULES = next(yaml.safe_load_all(ROLE.read_text()))["rules"]
+CONFIG = {
+    "namespace": "llm",
+    "prefill": {"kind": "Deployment", "name": "p"},
+    "decode": {"kind": "Deployment", "name": "d"},
+}
+
+
+async def _works(api_server, rules) -> bool:
+    server, kube = api_server
+    server.serve(Deployment.resource, scale=True)
+    for name in ("p", "d"):
+        spec = {"replicas": 2, "selector": {"matchLabels": {"app": name}}}
+        meta = {"namespace": "llm", "name": name}
+        server.put(Deployment.resource, {"metadata": meta, "spec": spec, "status": {}})
+    server.granted = rules
+    workload = make_workload(WorkloadConfig.model_validate(CONFIG), kube)
+    pools = await workload.read(0.0)
+    failures = await workload.scale(PerRole(3, 4))
+    return all(isinstance(pool, PoolState) for pool in pools) and not failures
+
+
+async def test_the_role_is_enough(api_server):
+    assert await _works(api_server, RULES)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param(
+            [
+                *(other for other in RULES if other is not rule),
+                {**rule, "verbs": [each for each in rule["verbs"] if each != verb]},
+            ],
+            id=f"without-{verb}-{rule['resources'][0]}",
+        )
+        for rule in RULES
+        for verb in rule["verbs"]
+    ],
+)
+async def test_nothing_in_the_role_is_spare(api_server, rules):
+    assert not await _works(api_server, rules)

@@ -1,0 +1,153 @@
+"""What is old, partial or contradictory is caught, named, and never scales in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from planner.metrics.crosschecks import Evidence
+from planner.metrics.preset import Preset, Signal
+from planner.metrics.quality import QualitySettings, judge
+from planner.metrics.reading import Reading
+from planner.metrics.vector import Sample
+from policies.lengths import Lengths
+from policies.types import Latency, Observation, PerRole, Quality, Trust
+
+WELL = Observation(
+    observed_at_seconds=600.0,
+    window_seconds=60.0,
+    requests_per_second=20.0,
+    finished_per_second=20.0,
+    input_tokens=Lengths.lognormal(1000.0),
+    output_tokens_mean=100.0,
+    itl=Latency(mean_seconds=0.02),
+    waiting_requests=PerRole(2.0, 0.0),
+    running_requests=PerRole(4.0, 40.0),
+    kv_usage_fraction=0.5,
+)
+
+
+def reading(**numbers: float) -> Reading:
+    """Signals that are not part of an observation."""
+    preset = Preset("mine", "mine", {name: Signal((name,), meaning=name) for name in numbers})
+    return Reading(preset, {f"{name}/0": (Sample({}, v),) for name, v in numbers.items()})
+
+
+def judged(now: Observation, before: Observation | None = None, **numbers: float) -> Observation:
+    """Judge `now` after a minute of `before` (by default of the same)."""
+    past = tuple(
+        replace(before or now, observed_at_seconds=now.observed_at_seconds - ago)
+        for ago in (60, 45, 30, 15)
+    )
+    return judge(Evidence(now, past, reading(**numbers)), QualitySettings())
+
+
+def test_a_sound_observation_is_followed_in_full() -> None:
+    seen = judged(WELL, prefill_tokens_per_second=20_000.0, decode_coverage_fraction=1.0)
+    assert seen == WELL
+    assert seen.trust is Trust.FULL
+
+
+@pytest.mark.parametrize(
+    ("now", "trust"),
+    [
+        pytest.param(replace(WELL, requests_per_second=None), Trust.NONE, id="no-arrival-rate"),
+        pytest.param(
+            replace(WELL, waiting_requests=PerRole(None, 0.0)),
+            Trust.SCALE_OUT_ONLY,
+            id="no-prefill-queue",
+        ),
+        pytest.param(replace(WELL, kv_usage_fraction=None), Trust.SCALE_OUT_ONLY, id="no-kv-usage"),
+        pytest.param(
+            replace(WELL, demand_quality=Quality(age_seconds=61)), Trust.NONE, id="old-arrivals"
+        ),
+        pytest.param(
+            replace(WELL, pool_quality=PerRole(Quality(), Quality(age_seconds=61))),
+            Trust.SCALE_OUT_ONLY,
+            id="old-decode-gauges",
+        ),
+        pytest.param(
+            replace(WELL, pool_quality=PerRole(Quality(coverage_fraction=0.5), Quality())),
+            Trust.SCALE_OUT_ONLY,
+            id="half-of-prefill-answers",
+        ),
+        pytest.param(
+            replace(WELL, pool_quality=PerRole(Quality(coverage_fraction=0.9), Quality())),
+            Trust.FULL,
+            id="most-of-prefill-answers",
+        ),
+    ],
+)
+def test_trust_follows_the_rules(now: Observation, trust: Trust) -> None:
+    assert judged(now).trust is trust
+
+
+def test_old_signals_become_unknown_and_are_named() -> None:
+    seen = judged(replace(WELL, pool_quality=PerRole(Quality(), Quality(age_seconds=90))))
+    assert seen.running_requests == PerRole(4.0, None)
+    assert seen.kv_usage_fraction is None
+    assert "decode pods is 90 s old" in seen.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("now", "numbers", "words"),
+    [
+        pytest.param(
+            replace(WELL, requests_per_second=40.0), {}, "counted twice", id="doubled-count"
+        ),
+        pytest.param(replace(WELL, requests_per_second=5.0), {}, "bypass", id="uncounted-entrance"),
+        pytest.param(
+            WELL, {"prefill_tokens_per_second": 60_000.0}, "bypass", id="prefill-takes-more"
+        ),
+        pytest.param(
+            WELL,
+            {"prefill_tokens_per_second": 2_000.0},
+            "misses pods",
+            id="prefill-takes-less",
+        ),
+        pytest.param(
+            replace(WELL, output_tokens_mean=1.0), {}, "prefill", id="output-of-one-token"
+        ),
+        pytest.param(
+            WELL,
+            {"decode_reporting_pods": 5.0, "decode_live_pods": 4.0},
+            "still answer",
+            id="a-pod-that-is-gone",
+        ),
+        pytest.param(WELL, {"kv_usage_fraction": 45.0}, "no fraction", id="percent-for-fraction"),
+    ],
+)
+def test_a_contradiction_is_named_and_stops_scale_in(
+    now: Observation, numbers: dict[str, float], words: str
+) -> None:
+    seen = judged(now, **numbers)
+    assert seen.trust is Trust.SCALE_OUT_ONLY
+    assert words in " ".join(seen.problems)
+
+
+def test_an_overload_is_no_contradiction() -> None:
+    """20 of 40 requests/s end for a minute, and 1,200 pile up: hard times, but honest numbers."""
+    overload = replace(
+        WELL,
+        requests_per_second=40.0,
+        waiting_requests=PerRole(1202.0, 0.0),
+    )
+    assert judged(overload, before=WELL).trust is Trust.FULL
+
+
+def test_a_stuck_queue_is_left_out() -> None:
+    stuck = replace(
+        WELL,
+        requests_per_second=0.0,
+        finished_per_second=0.0,
+        waiting_requests=PerRole(7.0, 0.0),
+        running_requests=PerRole(0.0, 0.0),
+    )
+    seen = judged(stuck)
+    assert seen.waiting_requests == PerRole(None, 0.0)
+    assert "stuck" in seen.problems[0]
+
+
+def test_a_wrong_output_length_becomes_unknown() -> None:
+    assert judged(replace(WELL, output_tokens_mean=1.0)).output_tokens_mean is None
