@@ -287,7 +287,7 @@ class Asks:
     def __init__(self, sizes):
         self.sizes = sizes
 
-    def size(self, seen, pools, now_seconds):  # noqa: ARG002
+    def size(self, seen, pools, now_seconds):
         return self.sizes
 
 

@@ -54,7 +54,7 @@ def test_the_peak_is_taken_of_each_load_on_its_own():
 
 def test_chunks_do_not_matter():
     whole = trace((0, 300, 30, 1000.0, 100.0))
-    parts = list(whole.chunks())[0]
+    parts = next(whole.chunks())
     rows = [parts.take(slice(i, i + 7)) for i in range(0, len(parts), 7)]
     split = whole.through(lambda _: iter(rows), "split")
     assert peak_pair(whole, PROFILE, SETTINGS) == peak_pair(split, PROFILE, SETTINGS)
