@@ -25,6 +25,7 @@ from replay.traces import Trace, of_requests, open_trace
 from replay.traces.intensity import auto_rate_scale
 from replay.traces.sample import sample_trace
 from replay.traces.shape import scale_rate
+from replay.traces.source import Options
 
 SAMPLE = "sample"
 SEARCHES = (BOUND, "static_peak")  # they replay a trace many times to make one policy
@@ -40,7 +41,7 @@ class Workload:
 
     path: Path | None = None
     rate_scale: float = 1.0
-    skip_bad_lines: bool = False
+    options: Options = field(default_factory=Options)
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Workload:
         """Open the trace at its own rate; TraceError when it cannot be used."""
         if self.path is None:
             return sample_trace(seed)
-        return open_trace(self.path, skip_bad_lines=self.skip_bad_lines)
+        return open_trace(self.path, options=replace(self.options, seed=seed))
 
     def open(self, seed: int = 0) -> Trace:
         """Open the trace at the rate asked for; one that fits is read into memory at once."""
