@@ -13,11 +13,9 @@ from planner.commands.arguments import positive, rate_scale
 from planner.commands.trace_reading import add_reading_arguments, reading_options
 from planner.config import DEFAULT_PROFILE, ReplayConfig, load_for_replay, load_profile
 from planner.errors import UserError
-from policies.config import PolicySettings
 from replay.baselines.registry import CONTENDERS
 from replay.baselines.rule import Knobs
 from replay.compare import SAMPLE, Stage, Workload
-from replay.scene import TICK_SECONDS
 from replay.traces import TraceError
 
 
@@ -88,7 +86,7 @@ def setting_of(args: argparse.Namespace) -> Setting:
         profile=profile,
         settings=settings,
         profile_error=args.profile_error,
-        tick_seconds=config.tick_seconds if config else TICK_SECONDS,
+        tick_seconds=config.tick_seconds,
     )
     return Setting(stage, told)
 

@@ -24,7 +24,8 @@ def sample_trace(seed: int = 0) -> Trace:
     4 minutes add 0.2 to 0.4 requests/s, a fifth to a half, all at once. Over 20 minutes in the
     middle the traffic shifts from prefill-heavy (mean 3,000 input and 120 output tokens, as in code
     completion) to decode-heavy (600 and 480, as in chat), so the right ratio of prefill to decode
-    replicas is another one after it. Lengths are lognormal (CV 1.0 and 0.8), arrivals Poisson, all by `seed`.
+    replicas is another one after it. Lengths are lognormal (CV 1.0 and 0.8), arrivals Poisson, all
+    by `seed`.
     """
     synthesis = synthesis_of(_load_at, _DURATION_SECONDS, cvs=(1.0, 0.8), seed=seed)
     return synthesis.trace("sample", "generated", (f"generated with seed {seed}",))
