@@ -12,6 +12,7 @@ import numpy as np
 from forecasting.conformal import Adaptive
 from forecasting.ledger import Ledger, Origin
 from forecasting.series import Floats, Series
+from forecasting.target import Target
 from forecasting.tracker import Tracker, TrackerSettings
 
 VERSION = 1
@@ -58,6 +59,21 @@ def decode(text: str, settings: TrackerSettings) -> Tracker:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a forecast state: {error}") from error
     raise ValueError(f"version and cell seconds are {found}, this planner needs {wanted}")
+
+
+def restore(text: str) -> Tracker:
+    """Restore a tracker under the settings it was written with; ValueError as for `decode`."""
+    try:
+        kept = json.loads(text)
+        settings = TrackerSettings(
+            names=tuple(kept["names"]),
+            step_seconds=kept["step_seconds"],
+            target=Target(*kept["target"]),
+            fraction=kept["fraction"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a forecast state: {error}") from error
+    return decode(text, settings)
 
 
 def _restored(kept: dict[str, Any], settings: TrackerSettings) -> Tracker:

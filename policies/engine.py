@@ -14,7 +14,7 @@ from policies.evidence import Witness
 from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
-from policies.outlook import outlook
+from policies.outlook import follow, outlook
 from policies.profile import Profile
 from policies.types import (
     Decision,
@@ -59,7 +59,10 @@ class Engine:
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
-        memory = memory.with_load(now_seconds, load, shape, self.settings.memory_points)
+        memory = memory.with_load(now_seconds, load, shape)
+        memory = replace(
+            memory, trackers=follow(memory.trackers, memory, self.settings, now_seconds)
+        )
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
@@ -68,17 +71,17 @@ class Engine:
             observation.arrival_dispersion, self.settings.arrival_dispersion
         )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        solution, notes = self._solve(observation, memory, shape, now_seconds)
+        solution, notes = self._solve(observation, memory, shape)
         decision, memory = self._settle(solution, found, memory, observation.trust, now_seconds)
         return replace(decision, notes=notes), memory
 
     def _solve(
-        self, observation: Observation, memory: Memory, shape: Shape, now_seconds: float
+        self, observation: Observation, memory: Memory, shape: Shape
     ) -> tuple[Solution, tuple[str, ...]]:
         """Size for the outlook and the work that waits; return the notes for the operator too."""
         profile = corrected(self.profile, memory.calibration)
         waiting = diagnose(observation, self.settings)
-        load = outlook(memory, shape, self.settings, now_seconds)
+        load = outlook(memory.trackers, memory.loads[-1])
         demand = Demand(
             load=load.slowed(memory.calibration.prefill.factor),
             shape=shape,
