@@ -22,7 +22,8 @@ from replay.requests import Requests
 mpl.use("agg")
 
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "three-times-prefill.png"
-COLOURS = ("tab:grey", "tab:red", "tab:blue")
+WIDTHS = (3.0, 1.0, 1.0)  # so that equal curves can both be seen
+COLOURS = ("darkgrey", "tab:red", "tab:blue")
 Floats = NDArray[np.float64]
 
 
@@ -69,8 +70,8 @@ def crowd() -> Requests:
 
 def watch(
     physics: Physics, replicas: PerRole[int], requests: Requests
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Instants, KV backlog at each; and of every request its arrival and its TTFT."""
+) -> tuple[Floats, Floats, Floats]:
+    """Instants, the KV backlog at each, and the TTFT of every request."""
     plant = Plant(physics, replicas)
     plant.offer(requests)
     instants = np.arange(0.0, requests.arrival_seconds[-1] + 10, 0.1)
@@ -79,33 +80,32 @@ def watch(
         plant.advance(instant)
         backlog.append(plant.snapshot().transfer_backlog_tokens)
     plant.advance(instants[-1] + 1000)
-    first = plant.take_first_tokens()
-    return instants, np.array(backlog), first.arrival_seconds, first.ttft_seconds
+    return instants, np.array(backlog), plant.take_first_tokens().ttft_seconds
 
 
 def draw(
     axes: tuple[Axes, Axes], physics: Physics, sizes: tuple[PerRole[int], ...], requests: Requests
 ) -> None:
-    """Backlog above, TTFT below, a colour per size of the fleet."""
+    """Backlog over time above, the distribution of TTFT below, a colour per size of the fleet."""
     above, below = axes
-    for replicas, colour in zip(sizes, COLOURS, strict=True):
-        instants, backlog, arrivals, ttft = watch(physics, replicas, requests)
+    for replicas, colour, width in zip(sizes, COLOURS, WIDTHS, strict=True):
+        instants, backlog, ttft = watch(physics, replicas, requests)
         name = f"{replicas.prefill} prefill + {replicas.decode} decode"
-        above.plot(instants, backlog / 1000, color=colour, label=name, linewidth=1)
-        label = f"mean {ttft.mean():.2f} s"
-        below.scatter(arrivals, ttft, color=colour, s=2, label=label)
+        above.plot(instants, backlog / 1000, color=colour, label=name, linewidth=width)
+        below.ecdf(ttft, color=colour, label=f"mean {ttft.mean():.2f} s", linewidth=width)
     above.set_ylabel("KV backlog, thousand tokens")
+    above.set_xlabel("seconds")
     above.legend()
-    below.set_ylabel("TTFT at the user, s")
-    below.set_xlabel("seconds")
-    below.legend(markerscale=4)
+    below.set_ylabel("share of requests")
+    below.set_xlabel("TTFT at the user, seconds")
+    below.legend()
 
 
 def main() -> None:
     """Draw both cases side by side."""
     from matplotlib import pyplot as plt
 
-    figure, grid = plt.subplots(2, 2, figsize=(12, 7), sharex="col", layout="constrained")
+    figure, grid = plt.subplots(2, 2, figsize=(12, 7), layout="constrained")
     grid[0][0].set_title("Bursts of equal prompts on 50 Gb/s links: worse")
     sizes = (PerRole(2, 2), PerRole(6, 2), PerRole(6, 6))
     draw((grid[0][0], grid[1][0]), fleet(5e9), sizes, fan_outs())
