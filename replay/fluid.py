@@ -89,7 +89,7 @@ def flow(
     use_machine_code = is_warm(flow_steps) if compiled is None else compiled
     laws = Laws.of(physics)
     if use_machine_code:
-        arrays: list[Any] = [np.array(column, dtype=np.float64) for column in columns]
+        arrays: list[Any] = [np.require(column, np.float64, ["C", "W"]) for column in columns]
         outputs: list[Any] = [np.empty(len(demand)) for _ in _Outputs._fields]
         machine_code(flow_steps)(laws, demand.step_seconds, _Inputs(*arrays), _Outputs(*outputs))
         return FluidRun(*outputs)
@@ -130,7 +130,8 @@ def flow_steps(laws: Laws, step_seconds: float, given: _Inputs, told: _Outputs) 
         arrived = given.requests_per_second[step] * step_seconds
         memory = max(0.0, servers * laws.prefill_capacity - held) / tokens
         prefilled = min(prompts + arrived, servers / prompt_seconds * step_seconds, memory)
-        iteration = iteration_seconds(laws, sequences, context, decoders)
+        growth = seconds_per_sequence(laws, context, decoders)
+        iteration = laws.decode_base + growth * sequences
         finished = min(sequences, sequences * step_seconds / (answer * iteration))
         room = max(0.0, places - sequences + finished)
         moved = min(transfers + prefilled, link * step_seconds, room)
@@ -139,9 +140,8 @@ def flow_steps(laws: Laws, step_seconds: float, given: _Inputs, told: _Outputs) 
         transfers += prefilled - moved
         sequences += moved - finished
 
-        iteration = iteration_seconds(laws, sequences, context, decoders)
-        full_iteration = iteration_seconds(laws, places, context, decoders)
-        drain = min(link, places / (answer * full_iteration))
+        iteration = laws.decode_base + growth * sequences
+        drain = min(link, places / (answer * (laws.decode_base + growth * places)))
         told.waiting_prompts[step] = prompts
         told.waiting_transfers[step] = transfers
         told.decode_sequences[step] = sequences
@@ -177,12 +177,11 @@ def link_rate(laws: Laws, tokens: float, servers: float, decoders: float) -> flo
     return narrowest / max(tokens * laws.bytes_per_token, _SHORTEST_SECONDS)
 
 
-def iteration_seconds(laws: Laws, sequences: float, context: float, decoders: float) -> float:
-    """One iteration of each replica's share of the sequences."""
+def seconds_per_sequence(laws: Laws, context: float, decoders: float) -> float:
+    """What one more sequence in the fleet adds to the iterations of its replicas."""
     if decoders <= 0.0:
-        return laws.decode_base
-    batch = sequences / decoders
-    return laws.decode_base + batch * (laws.decode_linear + laws.decode_context * context)
+        return 0.0
+    return (laws.decode_linear + laws.decode_context * context) / decoders
 
 
 def wait_seconds(queue: float, per_second: float) -> float:
