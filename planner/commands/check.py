@@ -103,5 +103,11 @@ def _cells(row: SignalRow) -> tuple[str, ...]:
         row.unit,
         f"{row.age_seconds:.0f} s" if row.age_seconds is not None else "-",
         f"{row.coverage_fraction:.0%}" if row.coverage_fraction is not None else "-",
-        {None: "none", 0: "first"}.get(row.rank, f"fallback {row.rank}"),
+        _query(row),
     )
+
+
+def _query(row: SignalRow) -> str:
+    if row.rank is None:
+        return f"none: {row.remedy}"
+    return f"fallback {row.rank}" if row.rank else "first"
