@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -69,17 +70,18 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         tick_seconds=config.tick_seconds,
         registry=CollectorRegistry(),
     )
+    engine = Engine(profile, config.policy)
     loop = Loop(
         metrics=ports.metrics,
         workload=ports.workload,
         clock=ports.clock,
-        engine=Engine(profile, config.policy),
+        engine=engine,
         settings=LoopSettings(
             tick_seconds=config.tick_seconds,
             deadline_seconds=config.deadline_seconds,
             act=config.mode == "act",
         ),
-        memory=store.load() if store else Memory(),
+        memory=await _warm(config, engine, store.load() if store else Memory(), ports.clock),
         store=store,
         listeners=(Telemetry(view).observe, partial(_log_tick, slo=config.policy.slo)),
         journal=journal,
@@ -92,6 +94,19 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
     finally:
         await ports.metrics.close()
         await ports.workload.close()
+
+
+async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) -> Memory:
+    """Fill in the demand that the memory missed, from the past that the metrics server keeps."""
+    from planner.metrics.past import read_demand
+
+    now = clock.now_seconds()
+    newest = memory.seconds[-1] if memory.seconds else -math.inf
+    reach = config.policy.memory_points * config.tick_seconds
+    past = await read_demand(config.metrics, max(newest, now - reach), now, config.tick_seconds)
+    for problem in past.problems:
+        log.warning("starting without the past", why=problem)
+    return engine.remember(past.observations, memory)
 
 
 def _log_tick(record: Record, slo: Slo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from policies import guards
@@ -111,6 +112,15 @@ class Engine:
         evidence = witness.evidence(memory.calibration)
         calibration = learn(memory.calibration, evidence, memory.step_seconds)
         return replace(memory, calibration=calibration, prefill_waiting=waiting)
+
+    def remember(self, past: Iterable[Observation], memory: Memory) -> Memory:
+        """Learn the demand of observations made before the first tick, oldest first."""
+        for observation in past:
+            at = observation.observed_at_seconds
+            seen = self._see(observation, memory, at)
+            if not isinstance(seen, Hold) and (not memory.seconds or at > memory.seconds[-1]):
+                memory = memory.with_load(at, *seen, self.settings.memory_points)
+        return memory
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float

@@ -56,7 +56,7 @@ def config_file(folder: Path, url: str, **metrics: str) -> Path:
 def test_check_shows_every_signal_and_is_ready(
     recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", "-c", str(config_file(tmp_path, recorded))]) == 0
+    assert main(["check", "--metrics-only", "-c", str(config_file(tmp_path, recorded))]) == 0
     lines = capsys.readouterr().out.splitlines()
     rate = next(line for line in lines if line.startswith("requests_per_second"))
     assert rate.split()[1:3] == ["2", "requests/s"]
@@ -67,7 +67,8 @@ def test_check_shows_every_signal_and_is_ready(
 def test_check_names_the_preset_that_would_fit(
     recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", "-c", str(config_file(tmp_path, recorded, preset="sglang"))]) == 1
+    file = config_file(tmp_path, recorded, preset="sglang")
+    assert main(["check", "--metrics-only", "-c", str(file)]) == 1
     text = capsys.readouterr().out
     assert "metrics.preset: dynamo would find" in text
     assert "FAILED   requests_per_second" in text
@@ -77,10 +78,23 @@ def test_check_names_the_preset_that_would_fit(
 def test_check_of_an_unreachable_server_fails_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", "-c", str(config_file(tmp_path, "http://127.0.0.1:9"))]) == 1
+    file = config_file(tmp_path, "http://127.0.0.1:9")
+    assert main(["check", "--metrics-only", "-c", str(file)]) == 1
     text = capsys.readouterr().out
     assert "cannot be reached" in text
     assert "not ready" in text.splitlines()[-1]
+
+
+def test_check_fails_when_the_pools_cannot_be_read(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config_file(tmp_path, recorded)
+    with file.open("a") as more:
+        more.write("  kubernetes: {api_server: 'http://127.0.0.1:9'}\n")
+    assert main(["check", "-c", str(file)]) == 1
+    text = capsys.readouterr().out
+    assert "FAILED   prefill pool: " in text
+    assert "FAILED   decode pool: " in text
 
 
 def test_an_exported_past_replays_at_its_own_rate_and_lengths(
