@@ -35,6 +35,11 @@ COMMANDS = {
         "planner.commands.compare",
         "set policies side by side on traces, against a clairvoyant bound",
     ),
+    "discover": (
+        "planner.commands.discover",
+        "list the P/D workloads of a namespace and print a configuration for them",
+    ),
+    "rbac": ("planner.commands.rbac", "print the least Role that a configuration needs"),
     "schema": ("planner.commands.schema", "print the JSON schema of the configuration file"),
 }
 
