@@ -43,6 +43,11 @@ COMMANDS = {
         "planner.commands.backtest",
         "score the forecasting models on recorded load",
     ),
+    "discover": (
+        "planner.commands.discover",
+        "list the P/D workloads of a namespace and print a configuration for them",
+    ),
+    "rbac": ("planner.commands.rbac", "print the least Role that a configuration needs"),
     "schema": ("planner.commands.schema", "print the JSON schema of the configuration file"),
 }
 

@@ -12,8 +12,6 @@ from planner import document
 from planner.workloads.config import WorkloadConfig
 from planner.workloads.permissions import access_for
 
-SUMMARY = "print the least Kubernetes Role that a configuration needs"
-
 
 class _Workloads(BaseModel):
     """The one section of the file that matters here."""

@@ -12,6 +12,7 @@ from planner.workloads.deployment import Deployment
 from planner.workloads.disaggregatedset import DisaggregatedSet
 from planner.workloads.dynamo import DynamoGraphDeployment
 from planner.workloads.grove import PodClique, PodCliqueScalingGroup
+from planner.workloads.joint import JointWrite
 from planner.workloads.leaderworkerset import LeaderWorkerSet
 from planner.workloads.llminferenceservice import LLMInferenceService
 from planner.workloads.object_pool import Manners, ObjectPool
@@ -57,8 +58,9 @@ class WorkloadConfig(Section):
 
 def make_workload(config: WorkloadConfig, api: Kube) -> PairedWorkload:
     """Join both pools into one workload, which owns `api` from here on and closes it."""
-
-    def pool(kind: Pool) -> ScalablePool:
-        return ObjectPool(api, kind, kind.target(config.namespace), config.manners)
-
-    return PairedWorkload(config.roles.map(pool))
+    pools = config.roles.map(
+        lambda kind: ObjectPool(api, kind, kind.target(config.namespace), config.manners)
+    )
+    one_object = pools.prefill.target == pools.decode.target
+    scalable: PerRole[ScalablePool] = PerRole(pools.prefill, pools.decode)
+    return PairedWorkload(scalable, JointWrite(api, pools) if one_object else None)

@@ -91,6 +91,11 @@ class ObjectPool:
         """Close the connection to the API server."""
         await self._api.close()
 
+    @property
+    def may_write(self) -> bool:
+        """Whether nobody else was found to write it."""
+        return self._other_writer is None
+
     async def look(self) -> Seen:
         """Read the object, and its scale where that is what will be written."""
         found, reading = await self._read_object(self._kind, self.target)

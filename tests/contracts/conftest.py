@@ -50,6 +50,7 @@ class ApiServer:
         self.admission: dict[str, Admission] = {}
         self.granted: list[Json] | None = None
         self.log: list[tuple[str, str, Any]] = []
+        self.url = ""
         self.stale: dict[Key, Json] = {}
         self._versions = itertools.count(100)
 
@@ -257,6 +258,7 @@ async def api_server(deadline_seconds: float) -> AsyncIterator[tuple[ApiServer, 
     async with kmock.RawHandler() as handler, kmock.Server(handler) as listening:
         handler[re.compile("/.*")] << handle
         url = f"http://127.0.0.1:{listening.port}"
+        server.url = url
         kube = await connect(KubeSettings(api_server=url, deadline_seconds=deadline_seconds))
         yield server, kube
         await kube.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from planner.__main__ import main
 from planner.workloads.config import WorkloadConfig, make_workload
 from planner.workloads.deployment import Deployment
 from policies.types import PerRole, PoolState
@@ -32,6 +33,12 @@ async def _works(api_server, rules) -> bool:
     pools = await workload.read(0.0)
     failures = await workload.scale(PerRole(3, 4))
     return all(isinstance(pool, PoolState) for pool in pools) and not failures
+
+
+def test_the_role_is_the_one_that_the_command_prints(capsys):
+    assert main(["rbac", "-c", str(ROLE.parents[1] / "settings" / "planner.yaml")]) == 0
+    printed, _ = yaml.safe_load_all(capsys.readouterr().out)
+    assert printed["rules"] == RULES
 
 
 async def test_the_role_is_enough(api_server):
