@@ -22,6 +22,10 @@ COMMANDS = {
         "planner.commands.run",
         "run the service against a cluster; advises unless told to act",
     ),
+    "check": (
+        "planner.commands.check",
+        "look at the metrics and the cluster before anything runs",
+    ),
     "recommend": (
         "planner.commands.recommend",
         "print the pair of pools for a given load",

@@ -64,7 +64,9 @@ class Engine:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
-        memory = memory.with_dispersion(observation.arrival_dispersion)
+        memory = memory.with_dispersion(
+            observation.arrival_dispersion, self.settings.arrival_dispersion
+        )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         solution, notes = self._solve(observation, memory, shape, now_seconds)
         decision, memory = self._settle(solution, found, memory, observation.trust, now_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from policies.backlog import Congestion, diagnose
 from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, corrected
 from policies.capacity import Capacity
 from policies.config import PolicySettings
@@ -14,7 +15,7 @@ from policies.types import Observation, PerRole, PoolState, Role
 
 _STEP = 0.05
 _BUSIEST = 0.9  # beyond it the mean wait is too steep a function of everything to learn from
-_TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.3**2, 0.15**2, 0.05**2
+_TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.2**2, 0.15**2, 0.05**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class Witness:
         waiting = self.observation.waiting_requests.prefill
         if waiting is None or self.waited_requests is None:
             return None
+        if diagnose(self.observation, self.settings).congestion is not Congestion.NONE:
+            return None  # TTFT then tells of what is behind prefill
         normal = self._rate * self.settings.slo.ttft_seconds / 2
         if min(waiting, self.waited_requests) > max(normal, self.pools.prefill.ready_replicas):
             return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
@@ -85,7 +88,9 @@ class Witness:
         if not math.isfinite(predicted):
             return None
         slope = math.log(there.ttft_mean_seconds(self._ready) / predicted) / _STEP
-        return Evidence(math.log(observed / predicted), slope, _TTFT_NOISE)
+        waited = here.prefill_wait(self._ready.prefill).mean_seconds / predicted
+        noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
+        return Evidence(math.log(observed / predicted), slope, noise)
 
     def _decode_evidence(self, correction: Correction) -> Evidence | None:
         """Compare the ITL with the law at the batch that ITL and token rate imply (Little)."""

@@ -42,6 +42,7 @@ class Memory:
     shape: Shape | None = None
     calibration: Calibration = UNCALIBRATED
     arrival_dispersion: float | None = None
+    dispersion_samples: int = 0
     prefill_waiting: float | None = None
 
     @property
@@ -58,15 +59,20 @@ class Memory:
             shape=shape,
         )
 
-    def with_dispersion(self, seen: float | None) -> Memory:
-        """Fold in a dispersion seen now; a few bins say little, so ten minutes are averaged."""
-        known = self.arrival_dispersion
+    def with_dispersion(self, seen: float | None, prior: float) -> Memory:
+        """Average in a dispersion seen now, over ten minutes; `prior` counts as one sample."""
         if seen is None:
             return self
-        if known is None:
-            return replace(self, arrival_dispersion=seen)
-        weight = 1.0 - math.exp(-self.step_seconds / _DISPERSION_SECONDS)
-        return replace(self, arrival_dispersion=known + weight * (seen - known))
+        known = prior if self.arrival_dispersion is None else self.arrival_dispersion
+        weight = max(
+            1.0 - math.exp(-self.step_seconds / _DISPERSION_SECONDS),
+            1.0 / (self.dispersion_samples + 2),
+        )
+        return replace(
+            self,
+            arrival_dispersion=known + weight * (seen - known),
+            dispersion_samples=self.dispersion_samples + 1,
+        )
 
     def with_size(self, sized: Sized, window_seconds: float) -> Memory:
         """Append a raw size, forgetting those older than the window."""

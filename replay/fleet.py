@@ -10,6 +10,7 @@ from replay.meter import Meter
 from replay.plant import Plant, Snapshot
 from replay.requests import Requests
 from replay.scoring import Score, Scorer
+from replay.tally import Tally
 
 
 class Fleet:
@@ -27,6 +28,7 @@ class Fleet:
         self._scorer = Scorer(slo)
         self._offered_requests = 0
         self._scaling_events = 0
+        self.tally = Tally()
 
     @property
     def now_seconds(self) -> float:
@@ -50,6 +52,9 @@ class Fleet:
         first, finished = self._plant.take_first_tokens(), self._plant.take_finished()
         self._meter.record(self._plant.now_seconds, arrived, first, finished)
         self._scorer.finish(finished.ttft_seconds, finished.itl_seconds, finished.input_tokens)
+        self.tally.arrive(arrived)
+        self.tally.first_tokens(first.ttft_seconds)
+        self.tally.finish(finished.itl_seconds, finished.output_tokens)
 
     def _arrivals(self, until_seconds: float) -> Requests:
         """Take the requests that arrive by then, reading the stream only as far as needed."""

@@ -11,13 +11,11 @@ from pydantic import ValidationError
 
 from planner.commands.arguments import positive, rate_scale
 from planner.commands.trace_reading import add_reading_arguments, reading_options
-from planner.config import DEFAULT_PROFILE, load, load_profile
+from planner.config import DEFAULT_PROFILE, ReplayConfig, load_for_replay, load_profile
 from planner.errors import UserError
-from policies.config import PolicySettings
 from replay.baselines.registry import CONTENDERS
 from replay.baselines.rule import Knobs
 from replay.compare import SAMPLE, Stage, Workload
-from replay.scene import TICK_SECONDS
 from replay.traces import TraceError
 
 
@@ -68,12 +66,10 @@ class Setting:
 
 def setting_of(args: argparse.Namespace) -> Setting:
     """Read the configuration and apply what the command line says differently."""
-    config = load(args.config) if args.config else None
-    settings = config.policy if config else PolicySettings()
-    if config and not args.profile:
-        profile = load_profile(config.profile, args.config.parent)
-    else:
-        profile = load_profile(args.profile or DEFAULT_PROFILE)
+    config = load_for_replay(args.config) if args.config else ReplayConfig()
+    name = args.profile or config.profile
+    beside = args.config.parent if args.config and not args.profile else None
+    profile, settings = load_profile(name, beside), config.policy
     if args.startup_seconds is not None:
         startup = {"startup_seconds": args.startup_seconds}
         settings = settings.model_copy(
@@ -90,7 +86,7 @@ def setting_of(args: argparse.Namespace) -> Setting:
         profile=profile,
         settings=settings,
         profile_error=args.profile_error,
-        tick_seconds=config.tick_seconds if config else TICK_SECONDS,
+        tick_seconds=config.tick_seconds,
     )
     return Setting(stage, told)
 

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
 from planner.kube import Kube, KubeSettings
+from planner.workloads.anything import AnyScalable
 from planner.workloads.deployment import Deployment
-from planner.workloads.object_pool import ObjectPool
+from planner.workloads.disaggregatedset import DisaggregatedSet
+from planner.workloads.dynamo import DynamoGraphDeployment
+from planner.workloads.grove import PodClique, PodCliqueScalingGroup
+from planner.workloads.leaderworkerset import LeaderWorkerSet
+from planner.workloads.llminferenceservice import LLMInferenceService
+from planner.workloads.object_pool import Manners, ObjectPool
 from planner.workloads.pair import PairedWorkload
 from planner.workloads.pool import ScalablePool
+from planner.workloads.rolebasedgroup import RoleBasedGroup
 from planner.workloads.statefulset import StatefulSet
+from planner.workloads.stormservice import StormService
 from policies.config import Section
 from policies.types import PerRole, Role
 
 # One line per kind: the model that reads `kind: NAME` also reads the objects of that kind.
 Pool = Annotated[
-    Deployment | StatefulSet,
+    AnyScalable
+    | Deployment
+    | DisaggregatedSet
+    | DynamoGraphDeployment
+    | LeaderWorkerSet
+    | LLMInferenceService
+    | PodClique
+    | PodCliqueScalingGroup
+    | RoleBasedGroup
+    | StatefulSet
+    | StormService,
     Field(discriminator="kind"),
 ]
 
@@ -29,10 +47,7 @@ class WorkloadConfig(Section):
     prefill: Pool = Field(description="the pool that processes prompts")
     decode: Pool = Field(description="the pool that generates tokens")
     kubernetes: KubeSettings = KubeSettings()
-    stuck_after_seconds: PositiveFloat = Field(
-        default=180.0,
-        description="a replica unschedulable for longer is no longer counted as future supply",
-    )
+    manners: Manners = Manners()
 
     @property
     def roles(self) -> PerRole[Pool]:
@@ -44,11 +59,6 @@ def make_workload(config: WorkloadConfig, api: Kube) -> PairedWorkload:
     """Join both pools into one workload, which owns `api` from here on and closes it."""
 
     def pool(kind: Pool) -> ScalablePool:
-        return ObjectPool(
-            api,
-            kind,
-            kind.target(config.namespace),
-            stuck_after_seconds=config.stuck_after_seconds,
-        )
+        return ObjectPool(api, kind, kind.target(config.namespace), config.manners)
 
     return PairedWorkload(config.roles.map(pool))

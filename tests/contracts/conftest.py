@@ -113,9 +113,9 @@ class ApiServer:
         found = _OBJECT.match(path)
         parts = found.groupdict() if found else {}
         served = (parts.get("group") or "", parts.get("version"), parts.get("plural"))
+        self._authorise(method, parts)
         if served not in self.served:
             raise RefusalError(404, _UNKNOWN_PATH)
-        self._authorise(method, parts)
         key: Key = (parts["group"] or "", parts["plural"], parts["namespace"], parts["name"])
         if method == "POST":
             return self.put(Resource(*served), request.data)
@@ -133,7 +133,7 @@ class ApiServer:
         return _scale_of(shown) if parts["subresource"] == "scale" else shown
 
     def _authorise(self, method: str, parts: dict[str, Any]) -> None:
-        if self.granted is None:
+        if self.granted is None or "plural" not in parts:
             return
         verb = {"PATCH": "patch", "POST": "create"}.get(method, "get" if parts["name"] else "list")
         plural = "/".join(filter(None, (parts["plural"], parts["subresource"])))

@@ -103,6 +103,15 @@ def test_a_standing_queue_tells_the_speed_by_what_leaves():
     assert seen.residual == pytest.approx(math.log(able_per_second / 20.0))
 
 
+def test_requests_stuck_behind_prefill_say_nothing_about_its_speed():
+    stuck = replace(
+        observe(truth(PerRole(1.0, 1.0)), np.random.default_rng(0)),
+        kv_transfer_backlog_requests=900.0,
+        ttft=Latency(mean_seconds=20.0),
+    )
+    assert witness(stuck).evidence(UNCALIBRATED).prefill is None
+
+
 def test_one_absurd_sample_is_rejected_and_several_in_a_row_are_believed():
     settled = taught(truth(PerRole(1.0, 1.0)), ticks=120).decode
 
