@@ -18,7 +18,14 @@ from replay.scene import Scene
 from replay.schedule import Schedule, Stretch
 from replay.scoring import Score
 
-_LOAD_FACTORS = (0.9, 1.0, 1.15)
+# How candidates see the demand: as (length of the bursts that prefill is held to, load factor).
+_VIEWS: tuple[tuple[float | None, float], ...] = (
+    (None, 0.9),
+    (None, 1.05),
+    (20.0, 0.9),
+    (5.0, 0.8),
+    (2.0, 1.0),
+)
 _BISECTIONS = 6
 _LARGEST_PRICE = 1e5  # GPU-seconds for one request
 
@@ -54,13 +61,16 @@ class _Found:
 def clairvoyant(scene: Scene, *, cuts: int = 60) -> Schedule:
     """Find the cheapest schedule that attains the objective in replay.
 
-    Candidates come from dynamic programming over the true demand with queueing, at several load
-    factors, each with the least price per miss that attains (by bisection). The cheapest is then
-    cut: replicas are taken away stretch by stretch while it still attains, in at most `cuts`
-    replays. When none attains, the one that comes nearest is returned.
+    Candidates come from dynamic programming over the true demand with queueing, seen in several
+    ways, each with the least price per miss that attains (by bisection). The cheapest is then cut:
+    replicas are taken away stretch by stretch while it still attains, in at most `cuts` replays.
+    When none attains, the one that comes nearest is returned.
     """
-    hindsight, objective = Hindsight(scene), scene.settings.slo.attainment_fraction
-    candidates = [_attaining(hindsight, factor, objective) for factor in _LOAD_FACTORS]
+    objective = scene.settings.slo.attainment_fraction
+    candidates = [
+        _attaining(Hindsight(scene, burst_seconds), factor, objective)
+        for burst_seconds, factor in _VIEWS
+    ]
     attaining = [found for found in candidates if found.attained >= objective]
     if not attaining:
         return max(candidates, key=lambda found: found.attained).schedule

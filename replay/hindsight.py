@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,9 +24,13 @@ _BATCH_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Hindsight:
-    """The true demand of a scene in slots, and what each pair would miss of it."""
+    """The true demand of a scene in slots, and what each pair would miss of it.
+
+    `burst_seconds` divides a slot; None takes no notice of what is quicker than slots.
+    """
 
     scene: Scene
+    burst_seconds: float | None = None
 
     @cached_property
     def demand(self) -> Offered:
@@ -47,7 +51,7 @@ class Hindsight:
     def _most(self) -> PerRole[int]:
         load, replica = self.demand.peak_demand().load, self._replica
         needed = PerRole(
-            load.prefill_erlangs,
+            float(self.burst_erlangs.max()),
             load.decode_tokens_per_second / replica.tokens_per_second_within_slo,
         )
         high = self.scene.settings.roles.map(lambda role: role.max_replicas)
@@ -117,8 +121,24 @@ class Hindsight:
             demand.requests[slot] * (1 - np.minimum(prefill[:, None], decode[None, :]))
         )
 
+    @cached_property
+    def burst_erlangs(self) -> Floats:
+        """Prefill work of each slot in its busiest `burst_seconds`, or in all of it."""
+        if self.burst_seconds is None:
+            return self.demand.prefill_erlangs
+        scene = self.scene
+        fine = offered(
+            scene.trace, scene.truth, scene.settings, window_seconds=self.burst_seconds
+        ).prefill_erlangs
+        each = round(self.demand.window_seconds / self.burst_seconds)
+        padded = np.pad(fine, (0, each * len(self.demand) - len(fine)))
+        return np.asarray(padded.reshape(-1, each).max(axis=1))
+
     def missed_with_queues(self, load_factor: float) -> Callable[[int], Floats]:
-        """Requests of a slot that would miss under steady load `load_factor` times the true one."""
+        """Requests of a slot that would miss under steady load `load_factor` times the true one.
+
+        Prefill is held to the slot's busiest `burst_seconds`, which no average shows.
+        """
         shares = [self._shares(slot, load_factor) for slot in range(len(self.demand))]
         requests = self.demand.requests
         return lambda slot: np.asarray(
@@ -127,7 +147,8 @@ class Hindsight:
 
     def _shares(self, slot: int, load_factor: float) -> tuple[Floats, Floats]:
         demand = self.demand.peak_demand(slice(slot, slot + 1))
-        load = _times(demand.load, load_factor)
+        load = replace(demand.load, prefill_erlangs=float(self.burst_erlangs[slot]))
+        load = _times(load, load_factor)
         capacity = Capacity(
             self.scene.truth, self.scene.settings, Demand(load=load, shape=demand.shape)
         )
