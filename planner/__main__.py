@@ -39,6 +39,10 @@ COMMANDS = {
         "planner.commands.compare",
         "set policies side by side on traces, against a clairvoyant bound",
     ),
+    "backtest": (
+        "planner.commands.backtest",
+        "score the forecasting models on recorded load",
+    ),
     "schema": ("planner.commands.schema", "print the JSON schema of the configuration file"),
 }
 
