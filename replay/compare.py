@@ -31,6 +31,7 @@ SAMPLE = "sample"
 SEARCHES = (BOUND, "static_peak")  # they replay a trace many times to make one policy
 _MOST_POINTS = 400
 _WORTH_COMPILING = 1_000_000  # requests, about 20 s of the simulator as plain Python
+_WORTH_LOADING = 100_000
 _REPLAYS_OF_SEARCH = 60
 _MOST_IN_MEMORY = 5_000_000  # requests; 160 MB
 
@@ -198,9 +199,10 @@ def play(case: Case) -> Run:
 
 
 def _compiled(trace: Trace, policy: str) -> bool | None:
-    """Whether to wait for machine code: long runs and searches make up for its 20 seconds.
+    """Whether to use machine code: long runs and searches make up for compiling it in 20 seconds.
 
-    None takes it if an earlier run has left it on disk, or if numba is not there at all.
+    Short ones do not even make up for loading it. In between, None takes it if an earlier run has
+    left it on disk.
     """
     replays = _REPLAYS_OF_SEARCH if policy in SEARCHES else 1
     seen = 0
@@ -208,7 +210,7 @@ def _compiled(trace: Trace, policy: str) -> bool | None:
         seen += len(chunk)
         if seen * replays > _WORTH_COMPILING and numba_installed():
             return True
-    return None
+    return None if seen * replays > _WORTH_LOADING else False
 
 
 def play_all(

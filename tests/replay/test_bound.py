@@ -8,12 +8,13 @@ import pytest
 from policies.config import PolicySettings, RoleSettings, Slo
 from policies.memory import Memory
 from policies.profile import builtin
-from policies.types import Observation, PerRole, PoolState
+from policies.types import Observation, PerRole, PoolState, Role
 from replay.baselines.registry import CONTENDERS
-from replay.bound import Schedule, clairvoyant, relaxed_gpu_hours
+from replay.bound import clairvoyant, relaxed_gpu_hours
 from replay.physics import Physics
 from replay.requests import Requests
 from replay.scene import Scene
+from replay.schedule import Schedule, Stretch
 from replay.traces import of_requests
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
@@ -56,19 +57,22 @@ def scene_of(rates, seed=0, initial=PerRole(1, 1)):  # noqa: B008 - frozen
         pytest.param((12, 2, 2, 2), PerRole(3, 2), id="falling"),
     ],
 )
-def test_the_bound_attains_and_nothing_that_attains_is_cheaper(rates, initial):
+def test_the_bound_attains_and_nothing_that_attains_is_attaining(rates, initial):
     scene = scene_of(rates, initial=initial)
     schedule = clairvoyant(scene)
     bound = scene.play(schedule)
     assert bound.joint_attainment >= SETTINGS.slo.attainment_fraction
     assert relaxed_gpu_hours(scene) <= bound.gpu_hours
+    attaining = []
     for name in ("coupled", "rate_reactive", "hpa", "static", "static_peak"):
         contender = CONTENDERS[name]
         score = scene.play(
             contender.make(scene, contender.knobs()), tick_seconds=contender.tick_seconds
         )
-        if score.joint_attainment >= bound.joint_attainment:
-            assert score.gpu_hours >= bound.gpu_hours * 0.999, name
+        if score.joint_attainment >= SETTINGS.slo.attainment_fraction:
+            attaining.append((name, score.gpu_hours / bound.gpu_hours))
+    assert attaining, "nothing to compare with"
+    assert all(ratio >= 0.999 for _, ratio in attaining), attaining
 
 
 def test_an_objective_out_of_reach_gives_the_nearest_schedule():
@@ -101,3 +105,14 @@ def test_a_schedule_asks_ahead(now_seconds, expected):
     seen = Observation(observed_at_seconds=now_seconds, window_seconds=60.0)
     decision, _ = schedule.decide(seen, pools, Memory(), now_seconds)
     assert decision.target == PerRole(expected, 1)
+
+
+def test_stretches_are_runs_of_one_size():
+    schedule = Schedule(60.0, (PerRole(1, 2), PerRole(1, 2), PerRole(3, 2)), PerRole(60.0, 60.0))
+    assert schedule.stretches() == [
+        Stretch(Role.PREFILL, 0, 2, 1),
+        Stretch(Role.PREFILL, 2, 3, 3),
+        Stretch(Role.DECODE, 0, 3, 2),
+    ]
+    lowered = schedule.lowered(Stretch(Role.PREFILL, 2, 3, 3))
+    assert [pair.prefill for pair in lowered.sizes] == [1, 1, 2]

@@ -82,12 +82,13 @@ def test_what_cannot_finish_is_given_up_after_an_hour():
     assert score.joint_attainment == 0.0
 
 
-def test_an_observation_shows_what_was_offered():
+@pytest.mark.parametrize("tick_seconds", [2.0, 10.0, 60.0, 100.0])
+def test_an_observation_shows_what_was_offered_at_any_pace(tick_seconds):
     seen = []
     run(
         fleet(steady()),
         Static(PerRole(1, 1)),
-        tick_seconds=10.0,
+        tick_seconds=tick_seconds,
         on_step=lambda step: seen.append(step.observation),
     )
     middle = seen[len(seen) // 2]
