@@ -94,21 +94,29 @@ class Engine:
         self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand
     ) -> Memory:
         """Compare what is observed with what the profile predicts for it."""
-        waited, waiting = memory.prefill_waiting, observation.waiting_requests.prefill
         if not self.settings.calibrate:
             return memory
+        now_seconds = memory.seconds[-1]
+        queued_at = memory.queued_at_seconds
+        if queued_at is None or not diagnose(observation, self.settings).calm:
+            queued_at = now_seconds
         witness = Witness(
             observation=observation,
             pools=found,
             demand=replace(now, arrival_dispersion=memory.arrival_dispersion or 1.0),
             profile=self.profile,
             settings=self.settings,
-            waited_requests=waited,
+            waited_requests=memory.prefill_waiting,
             elapsed_seconds=memory.step_seconds,
+            calm_seconds=now_seconds - queued_at,
         )
         evidence = witness.evidence(memory.calibration)
-        calibration = learn(memory.calibration, evidence, memory.step_seconds)
-        return replace(memory, calibration=calibration, prefill_waiting=waiting)
+        return replace(
+            memory,
+            calibration=learn(memory.calibration, evidence, memory.step_seconds),
+            prefill_waiting=observation.waiting_requests.prefill,
+            queued_at_seconds=queued_at,
+        )
 
     def remember(self, past: Iterable[Observation], memory: Memory) -> Memory:
         """Learn the demand of observations made before the first tick, oldest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from policies.backlog import Congestion, diagnose
+from policies.backlog import Congestion, diagnose, normal_queue
 from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, corrected
 from policies.capacity import Capacity
 from policies.config import PolicySettings
@@ -23,7 +23,8 @@ class Witness:
     """One tick: what was observed of which pools, under which demand.
 
     `demand` is what arrives now, in the profile's own replica-seconds. `waited_requests` is the
-    queue in front of prefill one tick of `elapsed_seconds` ago; None when unknown.
+    queue in front of prefill one tick of `elapsed_seconds` ago; None when unknown. `calm_seconds`
+    is how long no queue beyond the normal has stood anywhere.
     """
 
     observation: Observation
@@ -33,6 +34,7 @@ class Witness:
     settings: PolicySettings
     waited_requests: float | None
     elapsed_seconds: float
+    calm_seconds: float
 
     def evidence(self, calibration: Calibration) -> PerRole[Evidence | None]:
         """Evidence for each role; None where this tick teaches nothing.
@@ -47,16 +49,15 @@ class Witness:
 
     def _prefill_evidence(self, calibration: Calibration) -> Evidence | None:
         waiting = self.observation.waiting_requests.prefill
-        if waiting is None or self.waited_requests is None:
+        if not self._rate or waiting is None or self.waited_requests is None:
             return None
-        if diagnose(self.observation, self.settings).congestion is not Congestion.NONE:
-            return None  # TTFT then tells of what is behind prefill
-        normal = self._rate * self.settings.slo.ttft_seconds / 2
-        if min(waiting, self.waited_requests) > max(normal, self.pools.prefill.ready_replicas):
-            return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
-        if max(waiting, self.waited_requests) < normal:
-            return self._ttft_evidence(calibration)
-        return None
+        if self.calm_seconds > self.observation.window_seconds:
+            return self._ttft_evidence(calibration)  # no request in the window was held up
+        behind = diagnose(self.observation, self.settings).congestion is not Congestion.NONE
+        standing = max(normal_queue(self.observation, self.settings), self._ready.prefill)
+        if behind or min(waiting, self.waited_requests) <= standing:
+            return None
+        return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
 
     def _flow_evidence(self, correction: Correction, queue_growth: float) -> Evidence | None:
         """While a queue stands, replicas are all busy: what leaves is what they can do.

@@ -49,6 +49,7 @@ class Memory:
     arrival_dispersion: float | None = None
     dispersion_samples: int = 0
     prefill_waiting: float | None = None
+    queued_at_seconds: float | None = None
     trackers: Annotated[
         tuple[Tracker, ...],
         PlainValidator(lambda texts: tuple(restore(text) for text in texts)),
