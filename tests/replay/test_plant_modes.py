@@ -163,3 +163,22 @@ def test_only_a_ready_replica_can_crash() -> None:
     plant.scale(PerRole(1, 1))
     with pytest.raises(ValueError, match="no prefill replica is ready"):
         plant.crash(Role.PREFILL)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_crash_leaves_nothing_on_the_links_of_the_other_role(role: Role) -> None:
+    """A request long after the crash has the links, and decode, to itself."""
+    narrow = replace(FLEET.transfer, egress_bytes_per_second=1e8, ingress_bytes_per_second=1e8)
+    physics = replace(FLEET, transfer=narrow, lost_work=LostWork.LOSE)
+    ttft = []
+    for crashing in (False, True):
+        plant = Plant(physics, PerRole(1, 1))
+        plant.offer(Requests.of([0.0, 100.0], [1000, 1000], [10, 10]))
+        plant.advance(0.3)
+        assert plant.snapshot().transfers_running == 1
+        if crashing:
+            plant.crash(role)
+            assert plant.snapshot().transfers_running == 0
+        plant.advance(200.0)
+        ttft.append(plant.take_finished().ttft_seconds[-1])
+    assert ttft[1] == pytest.approx(ttft[0])
