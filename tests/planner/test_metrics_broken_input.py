@@ -19,8 +19,12 @@ from planner.metrics.source import QueriedSource
 from planner.metrics.vector import Buckets, Sample, Vector, number
 from policies.types import Observation, PerRole, Trust
 
-labels = st.dictionaries(st.sampled_from(["le", "pod", "x"]), st.text(max_size=6), max_size=2)
-values = st.floats(allow_nan=True, allow_infinity=True)
+labels = st.dictionaries(
+    st.sampled_from(["le", "pod", "x"]),
+    st.sampled_from(["+Inf", "1", "NaN"]) | st.text(),
+    max_size=2,
+)
+values = st.sampled_from([math.inf, -math.inf, math.nan, -1.0, 0.0]) | st.floats()
 vectors = st.lists(st.builds(Sample, labels, values), max_size=4).map(tuple)
 EVERYTHING = Preset("all", "everything", {name: Signal((name,), meaning=name) for name in SIGNALS})
 
