@@ -27,7 +27,7 @@ class Notices:
 
     def __init__(self, api: Kube, config: WorkloadConfig) -> None:
         self._api = api
-        self._annotate = config.notices.annotate
+        self._settings = config.notices
         self._targets = config.roles.map(lambda pool: pool.target(config.namespace))
         self._kinds = config.roles.map(lambda pool: str(pool.kind))
         self._told: dict[Role, str] = {}
@@ -54,8 +54,9 @@ class Notices:
         target = self._targets[role]
         event = _event(target, self._kinds[role], reason, message, now_seconds)
         try:
-            await self._api.create(EVENTS, target.namespace or "default", event)
-            if self._annotate:
+            if self._settings.events:
+                await self._api.create(EVENTS, target.namespace or "default", event)
+            if self._settings.annotate:
                 decision = json.dumps({"reason": reason, "message": message, "at": now_seconds})
                 body = {"metadata": {"annotations": {ANNOTATION: decision}}}
                 await self._api.patch(target, body)
