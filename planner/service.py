@@ -29,6 +29,7 @@ from planner.ports import Clock, MetricsSource, Workload
 from planner.store import MemoryStore
 from planner.telemetry import Telemetry
 from planner.workloads.config import make_workload
+from planner.workloads.notices import Notices
 from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
@@ -46,6 +47,7 @@ class Ports:
     metrics: MetricsSource
     workload: Workload
     clock: Clock
+    notices: Notices | None = None
 
 
 async def connect(config: Config) -> Ports:
@@ -55,6 +57,7 @@ async def connect(config: Config) -> Ports:
         metrics=make_source(config.metrics),
         workload=make_workload(config.workload, api),
         clock=WallClock(),
+        notices=Notices(api, config.workload),
     )
 
 
@@ -83,7 +86,11 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         ),
         memory=await _warm(config, engine, store.load() if store else Memory(), ports.clock),
         store=store,
-        listeners=(Telemetry(view).observe, partial(_log_tick, slo=config.policy.slo)),
+        listeners=(
+            Telemetry(view).observe,
+            partial(_log_tick, slo=config.policy.slo),
+            *((ports.notices,) if ports.notices else ()),
+        ),
         journal=journal,
     )
     try:
@@ -92,6 +99,8 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
             await until_signalled(loop.run())
             log.info("stopping")
     finally:
+        if ports.notices:
+            await ports.notices.settle()
         await ports.metrics.close()
         await ports.workload.close()
 

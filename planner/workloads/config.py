@@ -41,6 +41,16 @@ Pool = Annotated[
 ]
 
 
+class NoticeSettings(Section):
+    """What is told in the cluster itself."""
+
+    events: bool = Field(default=True, description="Events on the pools' objects")
+    annotate: bool = Field(
+        default=False,
+        description="the last decision as an annotation; needs patch on the objects themselves",
+    )
+
+
 class WorkloadConfig(Section):
     """The two pools of one served model, and how to reach them."""
 
@@ -49,6 +59,7 @@ class WorkloadConfig(Section):
     decode: Pool = Field(description="the pool that generates tokens")
     kubernetes: KubeSettings = KubeSettings()
     manners: Manners = Manners()
+    notices: NoticeSettings = NoticeSettings()
 
     @property
     def roles(self) -> PerRole[Pool]:

@@ -10,6 +10,7 @@ from planner.workloads.config import WorkloadConfig
 from planner.workloads.kind import Permission
 
 _PODS = Permission("", "pods", ("list",))
+_EVENTS = Permission("", "events", ("create",))
 _API = "rbac.authorization.k8s.io"
 
 
@@ -21,6 +22,11 @@ def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> 
         needed[namespace] += [*kind.permissions(), _PODS]
         if config.manners.watch_autoscalers:
             needed[namespace] += writers.PERMISSIONS
+        if config.notices.events:
+            needed[namespace].append(_EVENTS)
+        if config.notices.annotate:
+            resource = kind.target(config.namespace).resource
+            needed[namespace].append(Permission(resource.group, resource.plural, ("patch",)))
     subject = {"kind": "ServiceAccount", "name": account, "namespace": account_namespace}
     documents: list[Json] = []
     for namespace, permissions in needed.items():

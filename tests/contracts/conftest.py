@@ -119,6 +119,8 @@ class ApiServer:
             raise RefusalError(404, _UNKNOWN_PATH)
         key: Key = (parts["group"] or "", parts["plural"], parts["namespace"], parts["name"])
         if method == "POST":
+            meta = request.data["metadata"]
+            meta.setdefault("name", f"{meta.get('generateName', '')}{len(self.objects)}")
             return self.put(Resource(*served), request.data)
         if parts["name"] is None:
             return self._listed(key, request.params.get("labelSelector", ""))
