@@ -52,7 +52,10 @@ class Hindsight:
         load, replica = self.demand.peak_demand().load, self._replica
         needed = PerRole(
             float(self.burst_erlangs.max()),
-            load.decode_tokens_per_second / replica.tokens_per_second_within_slo,
+            max(
+                load.decode_tokens_per_second / replica.tokens_per_second_within_slo,
+                self._busiest_link,
+            ),
         )
         high = self.scene.settings.roles.map(lambda role: role.max_replicas)
         return (
@@ -60,6 +63,14 @@ class Hindsight:
             .zip(self.scene.initial)
             .map(lambda x: max(min(math.ceil(x[0][0] * 1.6) + 4, x[0][1]), x[1]))
         )
+
+    @cached_property
+    def _busiest_link(self) -> float:
+        """Ingress links that the KV of the heaviest burst would fill."""
+        law, replica = self.scene.truth.transfer, self._replica
+        prompts_per_second = float(self.burst_erlangs.max()) / replica.prompt_seconds
+        bytes_per_prompt = replica.input_tokens * law.bytes_per_token
+        return prompts_per_second * bytes_per_prompt / law.bytes_per_second
 
     @cached_property
     def _replica(self) -> Replica:
@@ -163,9 +174,13 @@ class Hindsight:
             )
             for count in range(1, most.prefill + 1)
         ]
+        wait = capacity.prefill_wait(most.prefill)
         decode = [
-            state.itl_attainment * (1 - state.admission_wait.tail(slo.ttft_seconds / 2))
-            for state in decodes
+            state.itl_attainment
+            * capacity.ttft_attainment(
+                PerRole(max(count, most.prefill), count), wait, state, slo.ttft_objective_seconds
+            )
+            for count, state in enumerate(decodes, start=1)
         ]
         return np.array([0.0, *prefill]), np.array([0.0, *decode])
 
