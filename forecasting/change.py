@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 _ALLOWANCE = 1.0
-_ALARM = 9.0
+_ALARM = 14.0
 _LARGEST_SURPRISE = 6.0
 _MEMORY_CELLS = 100
 _LEAST_CELLS = 20
@@ -16,7 +16,7 @@ _LEAST_CELLS = 20
 class ChangeWatch:
     """Page's CUSUM over one-step errors in units of their usual size.
 
-    An error counts at most six times its usual size, so one wild cell is no change: it takes two
+    An error counts at most six times its usual size, so one wild cell is no change: it takes three
     in a row, or more of smaller ones, in the same direction.
     """
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from forecasting.backtest import ENSEMBLE, Step, follow, scores
+from forecasting.forecast import Mode
 from forecasting.forecaster import CannotRun, Fit, Forecaster
 from forecasting.series import Series
 from forecasting.target import Target
@@ -73,7 +74,7 @@ class Result:
 
 
 def evaluate(recorded: Recorded, plan: Plan) -> Result | None:
-    """Backtest one series; None when it is too short for a single scored forecast."""
+    """Backtest one series; None when it ends while the tracker warms up."""
     series = recorded.series
     settings = plan.settings(series)
     fit_seconds: dict[str, list[float]] = {}
@@ -86,7 +87,7 @@ def evaluate(recorded: Recorded, plan: Plan) -> Result | None:
 
     first_cell = int(plan.unscored_fraction * len(series))
     steps = follow(series, settings, fit_all, plan.refit_cells(series))
-    if not steps or steps[-1].cell < first_cell:
+    if not steps or steps[-1].tracker.forecast.mode is Mode.WARMING_UP:
         return None
     newest = steps[-1].tracker
     seconds = {name: float(np.mean(taken)) for name, taken in fit_seconds.items()}

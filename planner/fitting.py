@@ -38,7 +38,7 @@ class FitWorker:
     """One process that fits one model at a time; killed and replaced when it overruns."""
 
     def __init__(self, deadline_seconds: float = 60.0) -> None:
-        self._deadline_seconds = deadline_seconds
+        self.deadline_seconds = deadline_seconds
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._turn = asyncio.Lock()
@@ -67,7 +67,7 @@ class FitWorker:
         try:
             pipe = self._started()
             pipe.send((forecaster, series, target))
-            if pipe.poll(self._deadline_seconds):
+            if pipe.poll(self.deadline_seconds):
                 answer = pipe.recv()
                 return answer if isinstance(answer, TimedFit) else _crashed(str(answer))
         except (OSError, EOFError) as error:
@@ -76,7 +76,7 @@ class FitWorker:
         except Exception as error:  # noqa: BLE001 - a model from outside may not survive pickling
             return _crashed(f"{type(error).__name__}: {error}")
         self.close()
-        return CannotRun(Refusal.DEADLINE, f"no fit within {self._deadline_seconds:g} s")
+        return CannotRun(Refusal.DEADLINE, f"no fit within {self.deadline_seconds:g} s")
 
     def _started(self) -> Connection:
         if self._process is not None and self._process.is_alive() and self._pipe is not None:
@@ -127,6 +127,11 @@ class Fitting:
         """Fits that are done, by tracker; each is handed over once."""
         ready, self._ready = self._ready, {}
         return ready
+
+    async def finished(self) -> None:
+        """Wait for the round that runs, if one does; a replay that fits inline has no other."""
+        if self._round is not None:
+            await self._round
 
     async def close(self) -> None:
         """Stop, whatever runs."""
