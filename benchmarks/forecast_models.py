@@ -52,17 +52,17 @@ def main() -> None:
             done = timed_fit(one, series, target)
             model = done.fit.outcome
             if isinstance(model, CannotRun):
-                print(f"{name}  {one.name:<16} cannot run: {model.detail}")  # noqa: T201 - its job
+                print(f"{name}  {one.name:<16} cannot run: {model.detail}")
                 continue
             tracker = tracker.with_fits([done.fit])
             update = milliseconds(
                 lambda m=model: m.extend(series.values[-1:]).path(target.last_step), UPDATES
             )
-            print(f"{name}  {one.name:<16} fit {done.seconds:7.3f} s  update {update:6.2f} ms")  # noqa: T201 - its job
+            print(f"{name}  {one.name:<16} fit {done.seconds:7.3f} s  update {update:6.2f} ms")
         for value in series.values[-800:]:
             tracker = tracker.closed(np.array([value]))
         tick = 3 * milliseconds(lambda t=tracker: t.closed(series.values[-1:]), UPDATES)
-        print(f"{name}  a tick that closes a cell of three series {tick:6.1f} ms")  # noqa: T201 - its job
+        print(f"{name}  a tick that closes a cell of three series {tick:6.1f} ms")
 
 
 if __name__ == "__main__":
