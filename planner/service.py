@@ -102,8 +102,7 @@ async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) ->
 
     now = clock.now_seconds()
     newest = memory.seconds[-1] if memory.seconds else -math.inf
-    reach = config.policy.memory_points * config.tick_seconds
-    past = await read_demand(config.metrics, max(newest, now - reach), now, config.tick_seconds)
+    past = await read_demand(config.metrics, newest, now, config.tick_seconds)
     for problem in past.problems:
         log.warning("starting without the past", why=problem)
     return engine.remember(past.observations, memory)

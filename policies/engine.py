@@ -60,10 +60,7 @@ class Engine:
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
-        memory = memory.with_load(now_seconds, load, shape)
-        memory = replace(
-            memory, trackers=follow(memory.trackers, memory, self.settings, now_seconds)
-        )
+        memory = self._note(load, shape, memory, now_seconds)
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
@@ -119,8 +116,13 @@ class Engine:
             at = observation.observed_at_seconds
             seen = self._see(observation, memory, at)
             if not isinstance(seen, Hold) and (not memory.seconds or at > memory.seconds[-1]):
-                memory = memory.with_load(at, *seen, self.settings.memory_points)
+                memory = self._note(*seen, memory, at)
         return memory
+
+    def _note(self, load: Load, shape: Shape, memory: Memory, now_seconds: float) -> Memory:
+        memory = memory.with_load(now_seconds, load, shape)
+        trackers = follow(memory.trackers, memory, self.settings, now_seconds)
+        return replace(memory, trackers=trackers)
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float

@@ -25,7 +25,6 @@ class Fleet:
         self._ahead = Requests.of((), (), ())
         self.exhausted = False
         self._meter = Meter(window_seconds, plant.now_seconds)
-        self.tally = Tally()
         self._scorer = Scorer(slo)
         self._offered_requests = 0
         self._scaling_events = 0
@@ -52,9 +51,6 @@ class Fleet:
             self._plant.advance(min(now, until_seconds))
         first, finished = self._plant.take_first_tokens(), self._plant.take_finished()
         self._meter.record(self._plant.now_seconds, arrived, first, finished)
-        self.tally.arrive(arrived)
-        self.tally.first_tokens(first.ttft_seconds)
-        self.tally.finish(finished.itl_seconds, finished.output_tokens)
         self._scorer.finish(finished.ttft_seconds, finished.itl_seconds, finished.input_tokens)
         self.tally.arrive(arrived)
         self.tally.first_tokens(first.ttft_seconds)
