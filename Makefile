@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check schema lock clean
+.PHONY: setup run test check schema lock clean bench
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ check: setup
 # Rewrites the committed copy of the configuration file's schema; a test compares the two.
 schema: setup
 	$(BIN)/planner schema > docs/config.schema.json
+
+# Timings of this machine; no test depends on them.
+bench: setup
+	$(BIN)/python -m benchmarks.forecasting
 
 # Rewrites constraints.txt from what is installed now, after an intended upgrade.
 lock: setup
