@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from scipy.special import betainc, gammaincc, gammaln
 
-
 _NEVER = 1e-9
 
 
