@@ -57,7 +57,7 @@ class Forgetful:
         self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
     ) -> tuple[Decision, Memory]:
         """Decide on the load of now; raw sizes are kept, for the scale-in window."""
-        memory = replace(memory, seconds=(), loads=())
+        memory = replace(memory, seconds=(), loads=(), trackers=())
         return self.engine.decide(observation, pools, memory, now_seconds)
 
 

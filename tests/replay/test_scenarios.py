@@ -1,0 +1,144 @@
+"""The field's known failures, each as a story with the engine in it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from policies.config import PolicySettings, RoleSettings, Slo
+from policies.profile import Profile, builtin
+from policies.types import Binding, PerRole
+from replay.baselines.registry import CONTENDERS
+from replay.physics import Physics
+from replay.requests import Requests
+from replay.scene import Scene
+from replay.scoring import Score
+from replay.traces.sample import sample_trace
+from replay.traces.shape import cut, scale_rate
+from replay.traces.trace import of_requests
+
+PROFILE = builtin("llama-3-8b-h100-fp8-tp1")
+STARTUP_SECONDS = 60.0
+ROLE = RoleSettings(startup_seconds=STARTUP_SECONDS)
+SETTINGS = PolicySettings(prefill=ROLE, decode=ROLE)
+
+
+def requests(rate_at, prompt: float, answer: float, seconds: float = 1200.0) -> Requests:
+    """Poisson arrivals of a rate that depends on the time, by thinning; lognormal lengths."""
+    random = np.random.default_rng(3)
+    most = max(rate_at(t) for t in np.arange(0, seconds, 1.0))
+    arrivals = np.sort(random.uniform(0, seconds, random.poisson(most * seconds)))
+    kept = arrivals[random.uniform(0, most, len(arrivals)) < [rate_at(t) for t in arrivals]]
+
+    def lengths(mean: float) -> np.ndarray:
+        sigma = 0.8
+        return np.ceil(random.lognormal(np.log(mean) - sigma**2 / 2, sigma, len(kept)))
+
+    return Requests(kept, lengths(prompt), lengths(answer), np.zeros(len(kept)))
+
+
+def scene(
+    traffic: Requests,
+    initial: PerRole[int],
+    *,
+    profile: Profile = PROFILE,
+    settings: PolicySettings = SETTINGS,
+    slowness: PerRole[float] = PerRole(1.0, 1.0),  # noqa: B008 - frozen
+    startup_seconds: float = STARTUP_SECONDS,
+) -> Scene:
+    startup = PerRole(startup_seconds, startup_seconds)
+    physics = Physics.from_profile(profile, startup_seconds=startup).slowed(slowness)
+    return Scene(
+        trace=of_requests("scenario", traffic),
+        physics=physics,
+        truth=profile,
+        profile=profile,
+        settings=settings,
+        initial=initial,
+        compiled=False,
+    )
+
+
+def play(where: Scene, policy: str = "coupled", steps: list | None = None) -> Score:
+    contender = CONTENDERS[policy]
+    return where.play(
+        contender.make(where, contender.knobs()),
+        on_step=steps.append if steps is not None else None,
+    )
+
+
+def test_a_wave_of_long_prompts_adds_prefill_and_not_decode():
+    before, wave = requests(lambda _: 20.0, 800, 100, 400), requests(lambda _: 20.0, 6000, 100, 900)
+    traffic = Requests.concat([before, replace(wave, arrival_seconds=wave.arrival_seconds + 400.0)])
+    steps = []
+    play(scene(traffic, PerRole(1, 1)), steps=steps)
+    most = PerRole.of(lambda role: max(step.decision.target[role] for step in steps))
+    assert most.prefill >= 3
+    assert most.decode <= 2
+
+
+def test_a_wave_of_long_answers_adds_decode_and_not_prefill():
+    before, wave = requests(lambda _: 20.0, 500, 60, 400), requests(lambda _: 20.0, 500, 1500, 900)
+    traffic = Requests.concat([before, replace(wave, arrival_seconds=wave.arrival_seconds + 400.0)])
+    steps = []
+    play(scene(traffic, PerRole(1, 1)), steps=steps)
+    most = PerRole.of(lambda role: max(step.decision.target[role] for step in steps))
+    assert most.decode >= 3
+    assert most.prefill == 1
+
+
+def part_of_the_sample(where: Scene, start_seconds: float, end_seconds: float) -> Scene:
+    trace = scale_rate(cut(sample_trace(), start_seconds, end_seconds), 40.0)
+    return replace(where, trace=trace)
+
+
+NOTHING = Requests.of((), (), ())
+
+
+def test_with_the_budget_short_the_coupled_solve_beats_two_separate_ones():
+    """While traffic shifts to long answers, prefill sized alone takes what decode needs."""
+    short = SETTINGS.model_copy(update={"gpu_budget": 3})
+    where = scene(NOTHING, PerRole(2, 1), settings=short)
+    where = part_of_the_sample(where, 4800.0, 6000.0)
+    joint, apart = play(where), play(where, "independent")
+    assert joint.joint_attainment >= apart.joint_attainment + 0.1
+    assert joint.gpu_hours <= apart.gpu_hours
+
+
+def test_on_a_narrow_link_the_coupled_solve_needs_fewer_gpus():
+    """Sized alone, each role adds replicas until the link is wide enough for it, whatever it costs."""
+    slow = PROFILE.transfer.model_copy(update={"bytes_per_second": 4e9})
+    narrow = PROFILE.model_copy(update={"transfer": slow})
+    where = scene(NOTHING, PerRole(3, 2), profile=narrow)
+    where = part_of_the_sample(where, 2400.0, 3900.0)
+    joint, apart = play(where), play(where, "independent")
+    assert joint.joint_attainment >= apart.joint_attainment - 0.01
+    assert joint.gpu_hours <= 0.85 * apart.gpu_hours
+
+
+@pytest.mark.parametrize(
+    "slowness",
+    [
+        pytest.param(PerRole(1.3, 1.3), id="slower-by-30%"),
+        pytest.param(PerRole(0.75, 0.75), id="faster-by-25%"),
+    ],
+)
+def test_a_wrong_profile_still_attains(slowness):
+    traffic = requests(lambda t: 40.0 + 10.0 * np.sin(t / 300), 1200, 200)
+    score = play(scene(traffic, PerRole(3, 2), slowness=slowness))
+    assert score.joint_attainment >= 0.97
+
+
+def test_start_ups_twice_as_slow_as_configured_still_attain_on_a_gentle_load():
+    traffic = requests(lambda t: 30.0 + 15.0 * np.sin(t / 400), 1200, 200)
+    score = play(scene(traffic, PerRole(2, 1), startup_seconds=2 * STARTUP_SECONDS))
+    assert score.joint_attainment >= 0.97
+
+
+def test_an_objective_out_of_reach_is_told_and_the_fleet_stays_bounded():
+    tight = SETTINGS.model_copy(update={"slo": Slo(ttft_seconds=0.02)})
+    steps = []
+    traffic = requests(lambda _: 20.0, 1200, 100, 600)
+    play(scene(traffic, PerRole(2, 1), settings=tight), steps=steps)
+    assert all(Binding.INFEASIBLE_SLO in step.decision.binding for step in steps[1:])
+    assert max(sum(step.decision.target) for step in steps) <= 12
