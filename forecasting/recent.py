@@ -1,4 +1,4 @@
-"""Reactive estimates: what the last minutes alone say about the next ones."""
+"""Averages over the recent past."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-
-def recent_peak(
-    seconds: Floats, values: Floats, now_seconds: float, window_seconds: float
-) -> float:
-    """Largest value within the window that ends now; NaN when nothing is known in it.
-
-    With start-up times of two minutes this is hard to beat: demand when a replica becomes ready is
-    rarely above the highest demand seen while it would have been starting.
-    """
-    inside = (seconds > now_seconds - window_seconds) & (seconds <= now_seconds)
-    recent = values[inside & ~np.isnan(values)]
-    return float(recent.max()) if recent.size else float("nan")
 
 
 def trailing_mean(seconds: Floats, values: Floats, window_seconds: float) -> Floats:

@@ -49,8 +49,10 @@ ours = scene.play(Engine(profile, settings), tick_seconds=30, on_step=steps.appe
 static = scene.play(Static(peak_pair(trace, profile, settings)), tick_seconds=60)
 
 for name, score in (("planner", ours), ("static, sized for the peak", static)):
-    print(f"{name}: {score.joint_attainment:.1%} of {score.requests:,} requests met both "
-          f"objectives, {score.gpu_hours:.1f} GPU-hours")
+    print(
+        f"{name}: {score.joint_attainment:.1%} of {score.requests:,} requests met both "
+        f"objectives, {score.gpu_hours:.1f} GPU-hours"
+    )
 
 # %% [markdown]
 # Above, what arrived; below, the replicas that were ready for it.

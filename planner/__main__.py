@@ -22,6 +22,10 @@ COMMANDS = {
         "planner.commands.run",
         "run the service against a cluster; advises unless told to act",
     ),
+    "check": (
+        "planner.commands.check",
+        "look at the metrics and the cluster before anything runs",
+    ),
     "recommend": (
         "planner.commands.recommend",
         "print the pair of pools for a given load",
@@ -35,6 +39,15 @@ COMMANDS = {
         "planner.commands.compare",
         "set policies side by side on traces, against a clairvoyant bound",
     ),
+    "backtest": (
+        "planner.commands.backtest",
+        "score the forecasting models on recorded load",
+    ),
+    "discover": (
+        "planner.commands.discover",
+        "list the P/D workloads of a namespace and print a configuration for them",
+    ),
+    "rbac": ("planner.commands.rbac", "print the least Role that a configuration needs"),
     "schema": ("planner.commands.schema", "print the JSON schema of the configuration file"),
 }
 

@@ -37,8 +37,8 @@ class LogSettings(Section):
     )
 
 
-class Config(Section):
-    """Everything `planner run` needs to know."""
+class ReplayConfig(Section):
+    """What a replay needs to know; it has no use for metrics and workload, but may be told."""
 
     mode: Literal["advise", "act"] = Field(
         default="advise", description="advise: decide and explain; act: also set replica counts"
@@ -59,11 +59,23 @@ class Config(Section):
         description="where the memory of past demand survives a restart, seen from the "
         "configuration file; unset: it does not survive",
     )
-    metrics: MetricsConfig
-    workload: WorkloadConfig
+    metrics: MetricsConfig | None = None
+    workload: WorkloadConfig | None = None
     policy: PolicySettings = PolicySettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
+
+
+class Config(ReplayConfig):
+    """Everything `planner run` needs to know."""
+
+    metrics: MetricsConfig
+    workload: WorkloadConfig
+
+
+def load_for_replay(path: Path) -> ReplayConfig:
+    """Read the configuration of a replay: the service's own file, or one with the policy alone."""
+    return document.read(path, ReplayConfig)
 
 
 def load(path: Path) -> Config:

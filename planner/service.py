@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from planner.ports import Clock, MetricsSource, Workload
 from planner.store import MemoryStore
 from planner.telemetry import Telemetry
 from planner.workloads.config import make_workload
+from planner.workloads.notices import Notices
 from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
@@ -45,6 +47,7 @@ class Ports:
     metrics: MetricsSource
     workload: Workload
     clock: Clock
+    notices: Notices | None = None
 
 
 async def connect(config: Config) -> Ports:
@@ -54,6 +57,7 @@ async def connect(config: Config) -> Ports:
         metrics=make_source(config.metrics),
         workload=make_workload(config.workload, api),
         clock=WallClock(),
+        notices=Notices(api, config.workload),
     )
 
 
@@ -69,19 +73,24 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         tick_seconds=config.tick_seconds,
         registry=CollectorRegistry(),
     )
+    engine = Engine(profile, config.policy)
     loop = Loop(
         metrics=ports.metrics,
         workload=ports.workload,
         clock=ports.clock,
-        engine=Engine(profile, config.policy),
+        engine=engine,
         settings=LoopSettings(
             tick_seconds=config.tick_seconds,
             deadline_seconds=config.deadline_seconds,
             act=config.mode == "act",
         ),
-        memory=store.load() if store else Memory(),
+        memory=await _warm(config, engine, store.load() if store else Memory(), ports.clock),
         store=store,
-        listeners=(Telemetry(view).observe, partial(_log_tick, slo=config.policy.slo)),
+        listeners=(
+            Telemetry(view).observe,
+            partial(_log_tick, slo=config.policy.slo),
+            *((ports.notices,) if ports.notices else ()),
+        ),
         journal=journal,
     )
     try:
@@ -90,8 +99,24 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
             await until_signalled(loop.run())
             log.info("stopping")
     finally:
+        if ports.notices:
+            await ports.notices.settle()
         await ports.metrics.close()
         await ports.workload.close()
+
+
+async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) -> Memory:
+    """Fill in the demand that the memory missed, from the past that the metrics server keeps."""
+    from planner.metrics.past import read_demand
+
+    now = clock.now_seconds()
+    newest = memory.seconds[-1] if memory.seconds else -math.inf
+    forecast = config.policy.forecast
+    since = max(newest, now - forecast.history_seconds)
+    past = await read_demand(config.metrics, since, now, forecast.step_seconds)
+    for problem in past.problems:
+        log.warning("starting without the past", why=problem)
+    return engine.remember(past.observations, memory)
 
 
 def _log_tick(record: Record, slo: Slo) -> None:

@@ -27,6 +27,11 @@ class Backlog:
     congestion: Congestion
 
     @property
+    def calm(self) -> bool:
+        """Whether nothing waits beyond the normal."""
+        return not any(self.requests)
+
+    @property
     def note(self) -> str | None:
         """The diagnosis in words, for the decision; None when nothing is held up."""
         if self.congestion is Congestion.DECODE_SPACE:
@@ -42,16 +47,20 @@ class Backlog:
         return None
 
 
+def normal_queue(observation: Observation, settings: PolicySettings) -> float:
+    """Requests that may wait without being late: those that arrive in half the TTFT objective."""
+    return (observation.requests_per_second or 0.0) * settings.slo.ttft_seconds / 2
+
+
 def diagnose(observation: Observation, settings: PolicySettings) -> Backlog:
     """Tell a queue in front of prefill from one behind it.
 
-    Requests that wait for less than half the TTFT objective are normal. A KV backlog with decode
+    Only what is beyond the normal queue counts. A KV backlog with decode
     memory full, or with requests queued at decode, needs decode; one with room at decode is the
     link's. Either way KV that cannot leave pins prefill memory, so prefill's own queue is a
     symptom then, and more prefill would only lengthen it.
     """
-    rate = observation.requests_per_second or 0.0
-    normal = rate * settings.slo.ttft_seconds / 2
+    normal = normal_queue(observation, settings)
     waiting = observation.waiting_requests.map(lambda count: count or 0.0)
     behind = waiting.decode + (observation.kv_transfer_backlog_requests or 0.0)
     held_up = max(behind - normal, 0.0)

@@ -9,7 +9,6 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -92,6 +91,32 @@ class Guards(Section):
     )
 
 
+class ForecastSettings(Section):
+    """How demand is looked ahead. The lead is each role's start-up time."""
+
+    models: tuple[str, ...] = Field(
+        default=("last_value", "recent_peak"),
+        description="forecasters to choose from; these two need no fitting",
+    )
+    step_seconds: PositiveFloat = Field(
+        default=30.0, description="length of one cell of the series that is forecast, seconds"
+    )
+    history_seconds: NonNegativeFloat = Field(
+        default=172_800.0,
+        description="how far back to ask the metrics server for demand at the start, seconds",
+    )
+    hold_seconds: NonNegativeFloat = Field(
+        default=60.0, description="how long beyond the lead demand must be met, seconds"
+    )
+    quantile_fraction: float = Field(
+        default=0.7,
+        gt=0.0,
+        lt=1.0,
+        description="quantile of the coming peak to be ready for; the scale-in window insures "
+        "already, so a high quantile on top of it is insured twice",
+    )
+
+
 class PolicySettings(Section):
     """Everything that `Engine.decide` may be tuned with."""
 
@@ -102,6 +127,7 @@ class PolicySettings(Section):
         default=None, description="most GPUs for both roles together; unset: no limit"
     )
     guards: Guards = Guards()
+    forecast: ForecastSettings = ForecastSettings()
     demand_window_seconds: PositiveFloat = Field(
         default=60.0, description="arrival rates are averaged over this window, seconds"
     )
@@ -125,9 +151,6 @@ class PolicySettings(Section):
     )
     kv_headroom_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of KV memory kept free of planned load"
-    )
-    memory_points: NonNegativeInt = Field(
-        default=4096, description="most past ticks kept for forecasting"
     )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from policies import guards
@@ -14,7 +15,7 @@ from policies.evidence import Witness
 from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
-from policies.outlook import outlook
+from policies.outlook import follow, outlook
 from policies.profile import Profile
 from policies.types import (
     Decision,
@@ -59,24 +60,26 @@ class Engine:
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
-        memory = memory.with_load(now_seconds, load, shape, self.settings.memory_points)
+        memory = self._note(memory, load, shape, now_seconds)
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
-        memory = memory.with_dispersion(observation.arrival_dispersion)
+        memory = memory.with_dispersion(
+            observation.arrival_dispersion, self.settings.arrival_dispersion
+        )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        solution, notes = self._solve(observation, memory, shape, now_seconds)
+        solution, notes = self._solve(observation, memory, shape)
         decision, memory = self._settle(solution, found, memory, observation.trust, now_seconds)
         return replace(decision, notes=notes), memory
 
     def _solve(
-        self, observation: Observation, memory: Memory, shape: Shape, now_seconds: float
+        self, observation: Observation, memory: Memory, shape: Shape
     ) -> tuple[Solution, tuple[str, ...]]:
         """Size for the outlook and the work that waits; return the notes for the operator too."""
         profile = corrected(self.profile, memory.calibration)
         waiting = diagnose(observation, self.settings)
-        load = outlook(memory, shape, self.settings, now_seconds)
+        load = outlook(memory.trackers, memory.loads[-1])
         demand = Demand(
             load=load.slowed(memory.calibration.prefill.factor),
             shape=shape,
@@ -91,21 +94,43 @@ class Engine:
         self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand
     ) -> Memory:
         """Compare what is observed with what the profile predicts for it."""
-        waited, waiting = memory.prefill_waiting, observation.waiting_requests.prefill
         if not self.settings.calibrate:
             return memory
+        now_seconds = memory.seconds[-1]
+        queued_at = memory.queued_at_seconds
+        if queued_at is None or not diagnose(observation, self.settings).calm:
+            queued_at = now_seconds
         witness = Witness(
             observation=observation,
             pools=found,
             demand=replace(now, arrival_dispersion=memory.arrival_dispersion or 1.0),
             profile=self.profile,
             settings=self.settings,
-            waited_requests=waited,
+            waited_requests=memory.prefill_waiting,
             elapsed_seconds=memory.step_seconds,
+            calm_seconds=now_seconds - queued_at,
         )
         evidence = witness.evidence(memory.calibration)
-        calibration = learn(memory.calibration, evidence, memory.step_seconds)
-        return replace(memory, calibration=calibration, prefill_waiting=waiting)
+        return replace(
+            memory,
+            calibration=learn(memory.calibration, evidence, memory.step_seconds),
+            prefill_waiting=observation.waiting_requests.prefill,
+            queued_at_seconds=queued_at,
+        )
+
+    def remember(self, past: Iterable[Observation], memory: Memory) -> Memory:
+        """Learn the demand of observations made before the first tick, oldest first."""
+        for observation in past:
+            at = observation.observed_at_seconds
+            seen = self._see(observation, memory, at)
+            if not isinstance(seen, Hold) and (not memory.seconds or at > memory.seconds[-1]):
+                memory = self._note(memory, *seen, at)
+        return memory
+
+    def _note(self, memory: Memory, load: Load, shape: Shape, now_seconds: float) -> Memory:
+        """Remember a load and show it to the forecast."""
+        memory = memory.with_load(now_seconds, load, shape)
+        return replace(memory, trackers=follow(memory.trackers, memory, self.settings, now_seconds))
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from policies.backlog import Congestion, diagnose, normal_queue
 from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, corrected
 from policies.capacity import Capacity
 from policies.config import PolicySettings
@@ -14,7 +15,7 @@ from policies.types import Observation, PerRole, PoolState, Role
 
 _STEP = 0.05
 _BUSIEST = 0.9  # beyond it the mean wait is too steep a function of everything to learn from
-_TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.3**2, 0.15**2, 0.05**2
+_TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.2**2, 0.15**2, 0.05**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,8 @@ class Witness:
     """One tick: what was observed of which pools, under which demand.
 
     `demand` is what arrives now, in the profile's own replica-seconds. `waited_requests` is the
-    queue in front of prefill one tick of `elapsed_seconds` ago; None when unknown.
+    queue in front of prefill one tick of `elapsed_seconds` ago; None when unknown. `calm_seconds`
+    is how long no queue beyond the normal has stood anywhere.
     """
 
     observation: Observation
@@ -32,6 +34,7 @@ class Witness:
     settings: PolicySettings
     waited_requests: float | None
     elapsed_seconds: float
+    calm_seconds: float
 
     def evidence(self, calibration: Calibration) -> PerRole[Evidence | None]:
         """Evidence for each role; None where this tick teaches nothing.
@@ -46,14 +49,15 @@ class Witness:
 
     def _prefill_evidence(self, calibration: Calibration) -> Evidence | None:
         waiting = self.observation.waiting_requests.prefill
-        if waiting is None or self.waited_requests is None:
+        if not self._rate or waiting is None or self.waited_requests is None:
             return None
-        normal = self._rate * self.settings.slo.ttft_seconds / 2
-        if min(waiting, self.waited_requests) > max(normal, self.pools.prefill.ready_replicas):
-            return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
-        if max(waiting, self.waited_requests) < normal:
-            return self._ttft_evidence(calibration)
-        return None
+        if self.calm_seconds > self.observation.window_seconds:
+            return self._ttft_evidence(calibration)  # no request in the window was held up
+        behind = diagnose(self.observation, self.settings).congestion is not Congestion.NONE
+        standing = max(normal_queue(self.observation, self.settings), self._ready.prefill)
+        if behind or min(waiting, self.waited_requests) <= standing:
+            return None
+        return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
 
     def _flow_evidence(self, correction: Correction, queue_growth: float) -> Evidence | None:
         """While a queue stands, replicas are all busy: what leaves is what they can do.
@@ -85,7 +89,9 @@ class Witness:
         if not math.isfinite(predicted):
             return None
         slope = math.log(there.ttft_mean_seconds(self._ready) / predicted) / _STEP
-        return Evidence(math.log(observed / predicted), slope, _TTFT_NOISE)
+        waited = here.prefill_wait(self._ready.prefill).mean_seconds / predicted
+        noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
+        return Evidence(math.log(observed / predicted), slope, noise)
 
     def _decode_evidence(self, correction: Correction) -> Evidence | None:
         """Compare the ITL with the law at the batch that ITL and token rate imply (Little)."""

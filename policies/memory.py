@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
+from forecasting.state import encode, restore
+from forecasting.tracker import Tracker
 from policies.calibration import UNCALIBRATED, Calibration
 from policies.demand import Load, Shape
 from policies.types import PerRole
 
 VERSION = 1
 _DISPERSION_SECONDS = 600.0
+_LOADS = 64  # ticks to average decode load over; the trackers remember the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Sized:
 class Memory:
     """Past loads and raw sizes, the last known shape of requests, and what replicas taught.
 
+    The trackers follow the loads of `policies.outlook.LOADS` and forecast them.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -42,31 +47,48 @@ class Memory:
     shape: Shape | None = None
     calibration: Calibration = UNCALIBRATED
     arrival_dispersion: float | None = None
+    dispersion_samples: int = 0
     prefill_waiting: float | None = None
+    queued_at_seconds: float | None = None
+    trackers: Annotated[
+        tuple[Tracker, ...],
+        PlainValidator(lambda texts: tuple(restore(text) for text in texts)),
+        PlainSerializer(lambda trackers: [encode(tracker) for tracker in trackers]),
+    ] = ()
 
     @property
     def step_seconds(self) -> float:
         """Time between the two newest loads; 0 with fewer than two."""
         return self.seconds[-1] - self.seconds[-2] if len(self.seconds) > 1 else 0.0
 
-    def with_load(self, now_seconds: float, load: Load, shape: Shape, limit: int) -> Memory:
-        """Append the load seen now, keeping the newest `limit`."""
+    def with_load(self, now_seconds: float, load: Load, shape: Shape) -> Memory:
+        """Append the load seen now; a time that is not later than the newest starts afresh."""
+        known = self if not self.seconds or now_seconds > self.seconds[-1] else Memory()
         return replace(
             self,
-            seconds=(*self.seconds, now_seconds)[-limit:],
-            loads=(*self.loads, load)[-limit:],
+            seconds=(*known.seconds, now_seconds)[-_LOADS:],
+            loads=(*known.loads, load)[-_LOADS:],
             shape=shape,
         )
 
-    def with_dispersion(self, seen: float | None) -> Memory:
-        """Fold in a dispersion seen now; a few bins say little, so ten minutes are averaged."""
-        known = self.arrival_dispersion
+    def stay_seconds(self, itl_seconds: float) -> float:
+        """How long a request of the last known shape stays in decode."""
+        return self.shape.output_tokens_mean * itl_seconds if self.shape else 0.0
+
+    def with_dispersion(self, seen: float | None, prior: float) -> Memory:
+        """Average in a dispersion seen now, over ten minutes; `prior` counts as one sample."""
         if seen is None:
             return self
-        if known is None:
-            return replace(self, arrival_dispersion=seen)
-        weight = 1.0 - math.exp(-self.step_seconds / _DISPERSION_SECONDS)
-        return replace(self, arrival_dispersion=known + weight * (seen - known))
+        known = prior if self.arrival_dispersion is None else self.arrival_dispersion
+        weight = max(
+            1.0 - math.exp(-self.step_seconds / _DISPERSION_SECONDS),
+            1.0 / (self.dispersion_samples + 2),
+        )
+        return replace(
+            self,
+            arrival_dispersion=known + weight * (seen - known),
+            dispersion_samples=self.dispersion_samples + 1,
+        )
 
     def with_size(self, sized: Sized, window_seconds: float) -> Memory:
         """Append a raw size, forgetting those older than the window."""

@@ -1,38 +1,77 @@
-"""The load to be ready for: what may be offered by the time that a replica started now serves."""
+"""The load to be ready for: what will be offered by the time that a replica started now serves."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from forecasting.recent import recent_peak, trailing_mean
+from forecasting.recent import trailing_mean
+from forecasting.state import decode, encode
+from forecasting.target import Target
+from forecasting.tracker import Tracker, TrackerSettings
 from policies.config import PolicySettings
-from policies.demand import Load, Shape
+from policies.demand import Load
 from policies.memory import Memory
+from policies.types import Role
+
+# Each load is followed by a tracker of its own: a product of forecasts of rate and lengths would
+# be biased, because they move together. The role says whose start-up time is the lead.
+LOADS: tuple[tuple[Role, Callable[[Load], float]], ...] = (
+    (Role.PREFILL, lambda load: load.prefill_erlangs),
+    (Role.DECODE, lambda load: load.decode_tokens_per_second),
+    (Role.DECODE, lambda load: load.kv_token_steps_per_second),
+)
 
 
-def outlook(memory: Memory, shape: Shape, settings: PolicySettings, now_seconds: float) -> Load:
-    """Peak of each load over its role's start-up time, decode averaged over residence first.
+def follow(
+    trackers: tuple[Tracker, ...], memory: Memory, settings: PolicySettings, now_seconds: float
+) -> tuple[Tracker, ...]:
+    """Show the newest load to the trackers, one for each of `LOADS`, in their order.
 
-    A sequence of 2,000 tokens at 40 ms stays in decode for 80 s, so arrivals that come and go
-    within that time never meet there: the batch follows the average over the residence time.
-    NaN when the memory holds no load within the window.
+    Decode load is first averaged over the time a request resides there: a sequence of 2,000 tokens
+    at 40 ms stays for 80 s, and arrivals that come and go within that time never meet in a batch.
+    Trackers kept under other settings carry their history over.
     """
-    lead = settings.roles.map(
-        lambda role: max(role.startup_seconds, settings.demand_window_seconds)
+    stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
+    followed = []
+    for i, (role, value) in enumerate(LOADS):
+        wanted = tracker_settings(settings, role)
+        tracker = trackers[i] if trackers else Tracker.fresh(wanted)
+        if tracker.settings != wanted:
+            tracker = decode(encode(tracker), wanted)
+        averaged = trailing_mean(
+            memory.seconds_array(),
+            memory.history(value),
+            stay_seconds if role is Role.DECODE else 0.0,
+        )
+        followed.append(tracker.update(now_seconds, float(averaged[-1])))
+    return tuple(followed)
+
+
+def tracker_settings(settings: PolicySettings, role: Role) -> TrackerSettings:
+    """What to forecast for a role: the peak from its start-up time on, for one more minute."""
+    forecast = settings.forecast
+    target = Target.of(
+        settings.roles[role].startup_seconds, forecast.hold_seconds, forecast.step_seconds
     )
-    seconds = memory.seconds_array()
-    residence_seconds = shape.output_tokens_mean * settings.slo.itl_seconds
+    return TrackerSettings(
+        names=forecast.models,
+        step_seconds=forecast.step_seconds,
+        target=target,
+        fraction=forecast.quantile_fraction,
+    )
 
-    def peak(value: Callable[[Load], float], lead_seconds: float, stay_seconds: float) -> float:
-        values = trailing_mean(seconds, memory.history(value), stay_seconds)
-        return recent_peak(seconds, values, now_seconds, lead_seconds)
 
+def outlook(trackers: tuple[Tracker, ...], now: Load) -> Load:
+    """Calibrated upper quantile of each load, never below what is offered now."""
+
+    def ahead(tracker: Tracker, offered: float) -> float:
+        upper = tracker.forecast.upper
+        return offered if upper is None or math.isnan(upper) else max(upper, offered)
+
+    prefill, tokens, steps = (
+        ahead(tracker, value(now)) for tracker, (_, value) in zip(trackers, LOADS, strict=True)
+    )
     return Load(
-        prefill_erlangs=peak(lambda load: load.prefill_erlangs, lead.prefill, 0.0),
-        decode_tokens_per_second=peak(
-            lambda load: load.decode_tokens_per_second, lead.decode, residence_seconds
-        ),
-        kv_token_steps_per_second=peak(
-            lambda load: load.kv_token_steps_per_second, lead.decode, residence_seconds
-        ),
+        prefill_erlangs=prefill, decode_tokens_per_second=tokens, kv_token_steps_per_second=steps
     )

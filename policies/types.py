@@ -131,13 +131,23 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
-    """All replicas of one role. `desired` is what the workload was last asked for."""
+    """All replicas of one role. `desired` is what the workload was last asked for.
+
+    `stuck_replicas` will not become ready by waiting. The workload's own controller tolerates no
+    less than `floor_replicas`. `other_writer` names whoever else sets the count: hold then.
+    """
 
     desired_replicas: int
     ready_replicas: int
     starting_ages_seconds: tuple[float, ...] = ()
     draining_replicas: int = 0
     rollout_in_progress: bool = False
+    stuck_replicas: int = 0
+    floor_replicas: int = 1
+    gpus_per_replica: int | None = None
+    startup_seconds_p90: float | None = None
+    other_writer: str | None = None
+    problems: tuple[str, ...] = ()
 
     @property
     def starting_replicas(self) -> int:

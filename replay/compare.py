@@ -25,11 +25,13 @@ from replay.traces import Trace, of_requests, open_trace
 from replay.traces.intensity import auto_rate_scale
 from replay.traces.sample import sample_trace
 from replay.traces.shape import scale_rate
+from replay.traces.source import Options
 
 SAMPLE = "sample"
 SEARCHES = (BOUND, "static_peak")  # they replay a trace many times to make one policy
 _MOST_POINTS = 400
 _WORTH_COMPILING = 1_000_000  # requests, about 20 s of the simulator as plain Python
+_WORTH_LOADING = 100_000
 _REPLAYS_OF_SEARCH = 60
 _MOST_IN_MEMORY = 5_000_000  # requests; 160 MB
 
@@ -40,7 +42,7 @@ class Workload:
 
     path: Path | None = None
     rate_scale: float = 1.0
-    skip_bad_lines: bool = False
+    options: Options = field(default_factory=Options)
 
     @property
     def name(self) -> str:
@@ -51,7 +53,7 @@ class Workload:
         """Open the trace at its own rate; TraceError when it cannot be used."""
         if self.path is None:
             return sample_trace(seed)
-        return open_trace(self.path, skip_bad_lines=self.skip_bad_lines)
+        return open_trace(self.path, options=replace(self.options, seed=seed))
 
     def open(self, seed: int = 0) -> Trace:
         """Open the trace at the rate asked for; one that fits is read into memory at once."""
@@ -197,9 +199,10 @@ def play(case: Case) -> Run:
 
 
 def _compiled(trace: Trace, policy: str) -> bool | None:
-    """Whether to wait for machine code: long runs and searches make up for its 20 seconds.
+    """Whether to use machine code: long runs and searches make up for compiling it in 20 seconds.
 
-    None takes it if an earlier run has left it on disk, or if numba is not there at all.
+    Short ones do not even make up for loading it. In between, None takes it if an earlier run has
+    left it on disk.
     """
     replays = _REPLAYS_OF_SEARCH if policy in SEARCHES else 1
     seen = 0
@@ -207,7 +210,7 @@ def _compiled(trace: Trace, policy: str) -> bool | None:
         seen += len(chunk)
         if seen * replays > _WORTH_COMPILING and numba_installed():
             return True
-    return None
+    return None if seen * replays > _WORTH_LOADING else False
 
 
 def play_all(

@@ -10,6 +10,12 @@ from replay.meter import Meter
 from replay.plant import Plant, Snapshot
 from replay.requests import Requests
 from replay.scoring import Score, Scorer
+from replay.tally import Tally
+
+# What happens in one step is metered as of its end, so steps are short against the window.
+_STEP_WINDOWS = 1 / 6
+# After the last arrival the fleet is looked at this often, to see when it has finished.
+_END_STEP_SECONDS = 1.0
 
 
 class Fleet:
@@ -23,10 +29,12 @@ class Fleet:
         self._chunks = chunks
         self._ahead = Requests.of((), (), ())
         self.exhausted = False
+        self._step_seconds = window_seconds * _STEP_WINDOWS
         self._meter = Meter(window_seconds, plant.now_seconds)
         self._scorer = Scorer(slo)
         self._offered_requests = 0
         self._scaling_events = 0
+        self.tally = Tally()
 
     @property
     def now_seconds(self) -> float:
@@ -39,17 +47,21 @@ class Fleet:
         Once nothing more can happen, time stands still: an idle end would be billed, and longer
         under a policy that decides less often.
         """
-        if until_seconds <= self._plant.now_seconds:
-            return
+        while self.now_seconds < until_seconds and not self.finished:
+            step_seconds = _END_STEP_SECONDS if self.exhausted else self._step_seconds
+            self._advance_to(min(self.now_seconds + step_seconds, until_seconds))
+
+    def _advance_to(self, until_seconds: float) -> None:
         arrived = self._arrivals(until_seconds)
         self._plant.offer(arrived)
         self._offered_requests += len(arrived)
-        while not self.finished and self._plant.now_seconds < until_seconds:
-            now = self._plant.now_seconds + 1.0 if self.exhausted else until_seconds
-            self._plant.advance(min(now, until_seconds))
+        self._plant.advance(until_seconds)
         first, finished = self._plant.take_first_tokens(), self._plant.take_finished()
-        self._meter.record(self._plant.now_seconds, arrived, first, finished)
+        self._meter.record(until_seconds, arrived, first, finished)
         self._scorer.finish(finished.ttft_seconds, finished.itl_seconds, finished.input_tokens)
+        self.tally.arrive(arrived)
+        self.tally.first_tokens(first.ttft_seconds)
+        self.tally.finish(finished.itl_seconds, finished.output_tokens)
 
     def _arrivals(self, until_seconds: float) -> Requests:
         """Take the requests that arrive by then, reading the stream only as far as needed."""

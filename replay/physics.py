@@ -149,6 +149,7 @@ class Physics:
                 base_seconds=prefill.base_seconds,
                 seconds_per_token=prefill.seconds_per_token,
                 seconds_per_squared_token=prefill.seconds_per_squared_token,
+                token_budget=prefill.token_budget,
                 kv_capacity_tokens=decode.kv_capacity_tokens,
             ),
             transfer=TransferPhysics(

@@ -147,16 +147,18 @@ def _price_figure(rows: Sequence[Row]) -> Any:  # noqa: ANN401 - plotly is not t
             x=[row.gpu_hours],
             y=[row.joint_attainment],
             name=row.policy,
-            mode="markers+text",
-            text=[row.policy],
-            textposition="top center",
-            marker={"size": 11},
-            showlegend=False,
+            mode="markers",
+            marker={"size": 12, "symbol": "circle" if row.attains else "x"},
         )
+    lowest = min(row.joint_attainment or 0.0 for row in rows)
     figure.update_layout(
         title="What it costs and what it attains: up and left is better",
         xaxis={"title": "GPU-hours, start-up included", "rangemode": "tozero"},
-        yaxis={"title": "requests that meet TTFT and ITL", "tickformat": ".1%"},
+        yaxis={
+            "title": "requests that meet TTFT and ITL",
+            "tickformat": ".0%",
+            "range": [min(lowest, 0.9) - 0.03, 1.02],
+        },
         height=420,
     )
     return figure
@@ -204,21 +206,16 @@ def png_chart(rows: Sequence[Row], path: Path) -> None:
     from matplotlib.figure import Figure
 
     traces = _by_trace(rows)
-    figure = Figure(figsize=(7.0, 4.5 * len(traces)), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.5 * len(traces)), layout="constrained")
     panels = figure.subplots(len(traces), squeeze=False)[:, 0]
     for panel, (trace, own) in zip(panels, traces.items(), strict=True):
         for row in own:
             attained = 100 * (row.joint_attainment or 0.0)
-            panel.plot(row.gpu_hours, attained, "o" if row.attains else "x", markersize=8)
-            panel.annotate(
-                row.policy,
-                (row.gpu_hours, attained),
-                xytext=(6, 4),
-                textcoords="offset points",
-                fontsize=8,
-            )
+            mark = "o" if row.attains else "x"
+            panel.plot(row.gpu_hours, attained, mark, markersize=8, label=row.policy)
         panel.set(title=trace, xlabel="GPU-hours", ylabel="requests within TTFT and ITL, %")
         panel.set_xlim(left=0)
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     figure.savefig(path, format="png", dpi=150)
 
 

@@ -1,11 +1,21 @@
-"""Shared by all tests: programs from outside Python are asked for by a marker."""
+"""Shared by all tests: programs from outside Python, and a real Prometheus server."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 _HINTS = {
     "prometheus": "apt-get install prometheus",
@@ -23,3 +33,99 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("REQUIRE_ALL") == "1":
                 pytest.fail(message, pytrace=False)
             pytest.skip(message)
+
+
+StartPrometheus = Callable[..., str]
+Scrape = tuple[float, str, Mapping[str, str]]
+
+
+@pytest.fixture(scope="session")
+def start_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPrometheus]:
+    """Start servers: `start_prometheus(scrape_configs=..., past=...) -> url`.
+
+    `past` is a list of (unix seconds, text exposition, labels to add), written into the server's
+    storage.
+    """
+    with ExitStack() as servers:
+
+        def start(
+            scrape_configs: Sequence[dict[str, Any]] = (),
+            past: Sequence[Scrape] = (),
+        ) -> str:
+            folder = tmp_path_factory.mktemp("prometheus")
+            return servers.enter_context(_server(folder, scrape_configs, past))
+
+        yield start
+
+
+@contextmanager
+def _server(
+    folder: Path, scrape_configs: Sequence[dict[str, Any]], past: Sequence[Scrape]
+) -> Iterator[str]:
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": list(scrape_configs),
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    if past:
+        (folder / "past.om").write_text(_openmetrics(past))
+        subprocess.run(
+            ["promtool", "tsdb", "create-blocks-from", "openmetrics", "past.om", "data"],  # noqa: S607 - found on PATH by the marker
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+    url = f"http://127.0.0.1:{_free_port()}"
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [  # noqa: S607 - found on PATH by the marker
+                "prometheus",
+                f"--web.listen-address={url.removeprefix('http://')}",
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--storage.tsdb.retention.time=100y",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _await_ready(url, process, folder / "log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _openmetrics(past: Sequence[Scrape]) -> str:
+    """One exposition of several times: families together, each sample with its time."""
+    kinds: dict[str, str] = {}
+    samples: dict[str, list[str]] = {}
+    for seconds, text, added in past:
+        for family in text_string_to_metric_families(text):
+            kinds[family.name] = family.type
+            for sample in family.samples:
+                named = {**added, **sample.labels}
+                labels = ",".join(f'{name}="{value}"' for name, value in named.items())
+                line = f"{sample.name}{{{labels}}} {sample.value!r} {seconds:.3f}"
+                samples.setdefault(family.name, []).append(line)
+    lines = [line for name in samples for line in (f"# TYPE {name} {kinds[name]}", *samples[name])]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=1):  # noqa: S310 - loopback
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"Prometheus did not start:\n{log.read_text()[-2000:]}")

@@ -7,11 +7,15 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+from planner import kube
 from planner.checks import Check, State, ready
 from planner.clock import WallClock
 from planner.config import Config, load
+from planner.errors import UserError
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.inspection import Inspection, SignalRow, inspect
+from planner.workloads.config import make_workload
+from policies.types import PoolState, Role, Unavailable
 
 NOT_READY = 1
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "}
@@ -24,29 +28,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", "--config", type=Path, required=True, metavar="FILE", help="configuration in YAML"
     )
+    parser.add_argument(
+        "--metrics-only", action="store_true", help="leave out the cluster and its pools"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Look at everything that the configuration names; exit code 1 when not ready."""
     config = load(args.config)
-    inspection = asyncio.run(_inspect(config))
-    checks = tuple(metrics_checks(config.metrics, inspection))
+    inspection, cluster = asyncio.run(_look(config, metrics_only=args.metrics_only))
+    checks = (*metrics_checks(config.metrics, inspection), *cluster)
     print(_table(inspection))
     print()
     for check in checks:
         print(f"{_MARKS[check.state]}  {check.text}")
     print()
     if ready(checks):
-        print("ready: `planner run` can decide on these metrics")
+        print("ready: nothing stands in the way of `planner run`")
         return 0
     print("not ready: mend what is marked FAILED and run the check again")
     return NOT_READY
 
 
-async def _inspect(config: Config) -> Inspection:
+async def _look(config: Config, *, metrics_only: bool) -> tuple[Inspection, tuple[Check, ...]]:
     clock = WallClock()
     between = _BETWEEN_SCRAPES_SECONDS if config.metrics.source is SourceKind.SCRAPE else None
-    return await inspect(config.metrics, clock, between)
+    inspection = await inspect(config.metrics, clock, between)
+    return inspection, () if metrics_only else await _cluster_checks(config, clock.now_seconds())
+
+
+async def _cluster_checks(config: Config, now_seconds: float) -> tuple[Check, ...]:
+    """Read both pools, as every tick will."""
+    try:
+        api = await kube.connect(config.workload.kubernetes)
+    except UserError as error:
+        return (Check(State.FAILED, str(error)),)
+    workload = make_workload(config.workload, api)
+    try:
+        pools = await workload.read(now_seconds)
+    finally:
+        await workload.close()
+    return tuple(_pool_check(role, pool) for role, pool in pools.items())
+
+
+def _pool_check(role: Role, pool: PoolState | Unavailable) -> Check:
+    if isinstance(pool, Unavailable):
+        return Check(State.FAILED, f"{role} pool: {pool.why}")
+    return Check(
+        State.OK, f"{role} pool: {pool.ready_replicas} of {pool.desired_replicas} replicas ready"
+    )
 
 
 def metrics_checks(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:
@@ -103,5 +133,11 @@ def _cells(row: SignalRow) -> tuple[str, ...]:
         row.unit,
         f"{row.age_seconds:.0f} s" if row.age_seconds is not None else "-",
         f"{row.coverage_fraction:.0%}" if row.coverage_fraction is not None else "-",
-        {None: "none", 0: "first"}.get(row.rank, f"fallback {row.rank}"),
+        _query(row),
     )
+
+
+def _query(row: SignalRow) -> str:
+    if row.rank is None:
+        return f"none: {row.remedy}"
+    return f"fallback {row.rank}" if row.rank else "first"

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,...",
         help=f"any of {', '.join(CONTENDERS)}, or `all` (default %(default)s)",
     )
-    add("--seeds", type=positive_int, default=1, metavar="N", help="runs of each, seeds 0 to N-1")
+    add("--seeds", type=positive_int, default=1, metavar="N", help="runs of each, from --seed on")
     add(
         "--equal-attainment",
         action="store_true",
@@ -102,7 +102,7 @@ def _cases(
                 own = dict(knobs.get(policy, {}))
                 if headroom is not None:
                     own["headroom"] = headroom
-                for seed in range(args.seeds):
+                for seed in range(args.seed, args.seed + args.seeds):
                     yield Case(
                         policy=policy,
                         workload=workload,

@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("trace", metavar="TRACE", help="path of a trace, or `sample`")
     add("--policy", default=COUPLED, metavar="NAME", help="default: %(default)s, our engine")
-    add("--seed", type=int, default=0, help="of copied requests and start-up times")
     add_stage_arguments(parser)
 
 

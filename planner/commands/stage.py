@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.commands.arguments import positive
-from planner.config import DEFAULT_PROFILE, Config, load, load_profile
+from planner.commands.arguments import positive, rate_scale
+from planner.commands.trace_reading import add_reading_arguments, reading_options
+from planner.config import DEFAULT_PROFILE, ReplayConfig, load_for_replay, load_profile
 from planner.errors import UserError
 from replay.baselines.registry import CONTENDERS
 from replay.baselines.rule import Knobs
@@ -20,17 +21,17 @@ from replay.traces import TraceError
 
 def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that set the stage."""
+    add_reading_arguments(parser)
     add = parser.add_argument
     add("-c", "--config", type=Path, metavar="FILE", help="configuration; default: the built-in")
     add("--profile", help=f"built-in name, or a path (default {DEFAULT_PROFILE})")
     add(
         "--rate-scale",
-        type=_rate_scale,
+        type=rate_scale,
         default=1.0,
         metavar="N|auto",
         help="multiply the arrivals; auto: until the peak needs about 12 replicas (default 1)",
     )
-    add("--skip-bad-lines", action="store_true", help="count a trace's bad lines; don't stop there")
     add(
         "--startup-seconds",
         type=positive,
@@ -65,7 +66,7 @@ class Setting:
 
 def setting_of(args: argparse.Namespace) -> Setting:
     """Read the configuration and apply what the command line says differently."""
-    config = load(args.config) if args.config else Config()
+    config = load_for_replay(args.config) if args.config else ReplayConfig()
     name = args.profile or config.profile
     beside = args.config.parent if args.config and not args.profile else None
     profile, settings = load_profile(name, beside), config.policy
@@ -93,10 +94,10 @@ def setting_of(args: argparse.Namespace) -> Setting:
 def workload_of(trace: str, args: argparse.Namespace, stage: Stage) -> Workload:
     """Find a trace, and its rate where that is automatic; UserError when it cannot be used."""
     path = None if trace == SAMPLE and not Path(trace).exists() else Path(trace)
-    workload = Workload(
-        path=path, rate_scale=args.rate_scale or 1.0, skip_bad_lines=args.skip_bad_lines
-    )
     try:
+        workload = Workload(
+            path=path, rate_scale=args.rate_scale or 1.0, options=reading_options(args)
+        )
         if args.rate_scale is None:
             return workload.scaled_automatically(stage.profile, stage.settings.slo)
         workload.unscaled()
@@ -137,11 +138,6 @@ def known_policy(name: str) -> str:
     width = max(map(len, CONTENDERS))
     listing = "\n".join(f"  {n:<{width}}  {c.summary}" for n, c in CONTENDERS.items())
     raise UserError(f"no policy {name!r}; there are:\n{listing}")
-
-
-def _rate_scale(text: str) -> float | None:
-    """Read a factor above 0; None stands for `auto`."""
-    return None if text == "auto" else positive(text)
 
 
 def _error(text: str) -> float:

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from planner.commands import trace_export
 from planner.commands.arguments import positive
 from planner.commands.trace_changes import add_changes, seconds
 from planner.commands.trace_reading import add_reading_arguments, reading_options
@@ -26,8 +27,8 @@ _MOST_REQUESTS = 50_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two commands: inspect and generate."""
-    commands = parser.add_subparsers(required=True, metavar="inspect|generate")
+    """Three commands: inspect, generate and export."""
+    commands = parser.add_subparsers(required=True, metavar="inspect|generate|export")
     inspect = commands.add_parser("inspect", help="print what a trace is like")
     inspect.add_argument(
         "path", type=Path, nargs="?", help="a trace of any known format; default: the sample"
@@ -52,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_generate_arguments(generate)
     add_reading_arguments(generate)
     generate.set_defaults(act=_generate)
+
+    trace_export.add_arguments(
+        commands.add_parser("export", help="record from Prometheus what the planner would see")
+    )
 
 
 def run(args: argparse.Namespace) -> int:

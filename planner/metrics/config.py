@@ -6,7 +6,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, PositiveFloat, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    NonNegativeFloat,
+    PositiveFloat,
+    StringConstraints,
+    model_validator,
+)
 
 from planner.kube import KubeSettings
 from planner.metrics.evaluator import Evaluator
@@ -132,6 +139,11 @@ class MetricsConfig(Section):
         default=5.0, description="a request without an answer by then counts as unknown, seconds"
     )
 
+    history_seconds: NonNegativeFloat = Field(
+        default=86_400.0,
+        description="past demand read from the server at the start, so that forecasts start warm, "
+        "seconds; 0: none",
+    )
     quality: QualitySettings = QualitySettings()
 
     @model_validator(mode="after")

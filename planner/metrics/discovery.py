@@ -56,11 +56,17 @@ def _host(page: StaticPage) -> str:
 class LabelledPods:
     """The running pods of a namespace that label selectors choose; connects at the first use."""
 
-    def __init__(self, namespace: str, pages: tuple[PodPages, ...], settings: KubeSettings) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        pages: tuple[PodPages, ...],
+        settings: KubeSettings,
+        api: Kube | None = None,
+    ) -> None:
         self._namespace = namespace
         self._pages = pages
         self._settings = settings
-        self._api: Kube | None = None
+        self._api = api
 
     async def targets(self) -> tuple[Target, ...]:
         """List the pages of all running pods that are not being deleted."""

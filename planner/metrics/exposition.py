@@ -11,9 +11,27 @@ from prometheus_client.registry import Collector
 
 from planner.metrics.exporters import EXPORTERS
 from planner.metrics.families import FleetGauges, Shown
+from replay.fleet import Fleet
+from replay.plant import Snapshot
 from replay.tally import Tally
 
-__all__ = ["FleetCollector", "FleetGauges", "page", "pod_pages"]
+__all__ = ["FleetCollector", "FleetGauges", "fleet_collector", "page", "pod_pages"]
+
+
+def gauges_of(snapshot: Snapshot) -> FleetGauges:
+    """Read the gauges off a simulated fleet."""
+    return FleetGauges(
+        waiting_requests=snapshot.waiting_requests.map(float),
+        running_requests=snapshot.running_requests.map(float),
+        ready_replicas=snapshot.replicas.map(lambda counts: counts.ready),
+        kv_usage_fraction=snapshot.kv_usage_fraction,
+        kv_transfer_backlog_requests=float(snapshot.transfers_waiting + snapshot.transfers_running),
+    )
+
+
+def fleet_collector(fleet: Fleet, model: str, stack: str = "dynamo") -> FleetCollector:
+    """Show a simulated fleet as the pods of `stack`."""
+    return FleetCollector(lambda: (fleet.tally, gauges_of(fleet.snapshot())), model, stack)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from planner.metrics.config import MetricsConfig
+from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.prometheus import PrometheusEvaluator
 from planner.metrics.reading import Reading, queries
 from policies.types import Observation
 
 # A server works on days of history for longer than on one instant.
 _DEADLINE_SECONDS = 30.0
+# What a decision remembers of the past.
+_DEMAND = frozenset(
+    {
+        "requests_per_second",
+        "input_tokens_mean",
+        "input_tokens_buckets",
+        "output_tokens_mean",
+        "prefix_hit_fraction",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +32,22 @@ class Past:
 
 
 async def read_past(
-    config: MetricsConfig, start_seconds: float, end_seconds: float, step_seconds: float
+    config: MetricsConfig,
+    start_seconds: float,
+    end_seconds: float,
+    step_seconds: float,
+    signals: frozenset[str] | None = None,
 ) -> Past:
     """Observe every `step_seconds` from start to end; an outage is a problem, not an exception.
 
-    The library asks in whole seconds, so times are rounded to them.
+    `signals` restricts what is asked for. The library asks in whole seconds, so times are rounded.
     """
     patience = max(config.deadline_seconds, _DEADLINE_SECONDS)
     evaluator = PrometheusEvaluator(config.model_copy(update={"deadline_seconds": patience}))
     preset, window = config.signals, config.window_seconds
+    if signals is not None:
+        kept = {name: signal for name, signal in preset.signals.items() if name in signals}
+        preset = replace(preset, signals=kept)
     try:
         by_time, problems = await evaluator.evaluate_past(
             queries(preset, config.selection),
@@ -46,3 +63,17 @@ async def read_past(
         ),
         problems,
     )
+
+
+async def read_demand(
+    config: MetricsConfig, since_seconds: float, now_seconds: float, step_seconds: float
+) -> Past:
+    """Read the demand of the last `config.history_seconds`, as far as it is younger than `since`.
+
+    Empty for a source that has no past.
+    """
+    start = max(since_seconds, now_seconds - config.history_seconds)
+    end = now_seconds - step_seconds
+    if config.source is not SourceKind.PROMETHEUS or start >= end:
+        return Past((), ())
+    return await read_past(config, start, end, step_seconds, _DEMAND)

@@ -95,7 +95,7 @@ class ScrapeEvaluator:
                     body += await response.content.read(_LARGEST_PAGE_BYTES)
             if len(body) > _LARGEST_PAGE_BYTES:
                 return _Page(target, None, f"{target.url} is larger than {_LARGEST_PAGE_BYTES} B")
-            samples = await asyncio.to_thread(_parse, body.decode(), target, self._wanted)
+            samples = await asyncio.to_thread(parse, body.decode(), target, self._wanted)
         except TimeoutError:
             deadline = f"{self._config.deadline_seconds:g} s (metrics.deadline_seconds)"
             return _Page(target, None, f"{target.url} did not answer within {deadline}")
@@ -117,7 +117,7 @@ class ScrapeEvaluator:
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=\{)")
 
 
-def _parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
+def parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
     """Read the samples of wanted metrics; labels on the page win over the target's."""
     return tuple(
         (

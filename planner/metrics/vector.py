@@ -44,7 +44,8 @@ class Buckets:
             return None
         edges = tuple(edge for edge, _ in rows)
         cumulative = [value for _, value in rows]
-        if not rows or edges[-1] != math.inf or len(set(edges)) < len(edges):
+        whole = len(rows) > 0 and edges[-1] == math.inf and len(set(edges)) == len(edges)
+        if not whole or not all(math.isfinite(edge) for edge in edges[:-1]):
             return None
         if not all(math.isfinite(value) and value >= 0 for value in cumulative):
             return None

@@ -4,22 +4,51 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
 from planner.kube import Kube, KubeSettings
+from planner.workloads.anything import AnyScalable
 from planner.workloads.deployment import Deployment
-from planner.workloads.object_pool import ObjectPool
+from planner.workloads.disaggregatedset import DisaggregatedSet
+from planner.workloads.dynamo import DynamoGraphDeployment
+from planner.workloads.grove import PodClique, PodCliqueScalingGroup
+from planner.workloads.joint import JointWrite
+from planner.workloads.leaderworkerset import LeaderWorkerSet
+from planner.workloads.llminferenceservice import LLMInferenceService
+from planner.workloads.object_pool import Manners, ObjectPool
 from planner.workloads.pair import PairedWorkload
 from planner.workloads.pool import ScalablePool
+from planner.workloads.rolebasedgroup import RoleBasedGroup
 from planner.workloads.statefulset import StatefulSet
+from planner.workloads.stormservice import StormService
 from policies.config import Section
 from policies.types import PerRole, Role
 
 # One line per kind: the model that reads `kind: NAME` also reads the objects of that kind.
 Pool = Annotated[
-    Deployment | StatefulSet,
+    AnyScalable
+    | Deployment
+    | DisaggregatedSet
+    | DynamoGraphDeployment
+    | LeaderWorkerSet
+    | LLMInferenceService
+    | PodClique
+    | PodCliqueScalingGroup
+    | RoleBasedGroup
+    | StatefulSet
+    | StormService,
     Field(discriminator="kind"),
 ]
+
+
+class NoticeSettings(Section):
+    """What is told in the cluster itself."""
+
+    events: bool = Field(default=True, description="Events on the pools' objects")
+    annotate: bool = Field(
+        default=False,
+        description="the last decision as an annotation; needs patch on the objects themselves",
+    )
 
 
 class WorkloadConfig(Section):
@@ -29,10 +58,8 @@ class WorkloadConfig(Section):
     prefill: Pool = Field(description="the pool that processes prompts")
     decode: Pool = Field(description="the pool that generates tokens")
     kubernetes: KubeSettings = KubeSettings()
-    stuck_after_seconds: PositiveFloat = Field(
-        default=180.0,
-        description="a replica unschedulable for longer is no longer counted as future supply",
-    )
+    manners: Manners = Manners()
+    notices: NoticeSettings = NoticeSettings()
 
     @property
     def roles(self) -> PerRole[Pool]:
@@ -42,13 +69,9 @@ class WorkloadConfig(Section):
 
 def make_workload(config: WorkloadConfig, api: Kube) -> PairedWorkload:
     """Join both pools into one workload, which owns `api` from here on and closes it."""
-
-    def pool(kind: Pool) -> ScalablePool:
-        return ObjectPool(
-            api,
-            kind,
-            kind.target(config.namespace),
-            stuck_after_seconds=config.stuck_after_seconds,
-        )
-
-    return PairedWorkload(config.roles.map(pool))
+    pools = config.roles.map(
+        lambda kind: ObjectPool(api, kind, kind.target(config.namespace), config.manners)
+    )
+    one_object = pools.prefill.target == pools.decode.target
+    scalable: PerRole[ScalablePool] = PerRole(pools.prefill, pools.decode)
+    return PairedWorkload(scalable, JointWrite(api, pools) if one_object else None)

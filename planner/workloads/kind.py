@@ -57,7 +57,8 @@ class Reading:
     """What an object says about the pool that it holds.
 
     `ready` is None where the object does not count whole replicas: the pods are counted then.
-    `refused` replicas were asked for and cannot even be created.
+    `refused` replicas were asked for and cannot even be created. `writer` names another autoscaler
+    that the object itself configures.
     """
 
     desired: int
@@ -68,7 +69,17 @@ class Reading:
     floor: int = 1
     rollout_in_progress: bool = False
     refused: int = 0
+    writer: str | None = None
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Verbs on one resource, or on a subresource such as `deployments/scale`."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
 
 
 class PoolKind(Section):
@@ -80,6 +91,7 @@ class PoolKind(Section):
     name: str = Field(min_length=1, description="the object's metadata.name")
 
     resource: ClassVar[Resource]
+    read_through: ClassVar[str] = ""
 
     def target(self, namespace: str) -> Target:
         """Return the object to read; `namespace` applies where this pool names none."""
@@ -88,6 +100,57 @@ class PoolKind(Section):
     @abstractmethod
     def reading(self, found: Json, target: Target) -> Reading:
         """Read the object; UnexpectedShapeError where it is not what this kind must be."""
+
+    def child(self, found: Json) -> PoolKind | None:  # noqa: ARG002 - most kinds have none
+        """Return the object that counts this one's replicas, where it does not itself."""
+        return None
+
+    def owning(self, found: Json, target: Target, child: Reading) -> Reading:  # noqa: ARG002
+        """Correct a child's reading by what its owner decides."""
+        return child
+
+    def permissions(self) -> tuple[Permission, ...]:
+        """Least that reading and scaling this kind takes, pods aside."""
+        return scalable(self.resource)
+
+
+def scalable(resource: Resource) -> tuple[Permission, ...]:
+    """Read an object, and read and write its scale subresource."""
+    return (
+        Permission(resource.group, resource.plural, ("get",)),
+        scale_only(resource),
+    )
+
+
+def scale_only(resource: Resource) -> Permission:
+    """Read and write a scale subresource, and nothing else of the object."""
+    return Permission(resource.group, f"{resource.plural}/scale", ("get", "patch"))
+
+
+def named_item(found: Json, path: tuple[str, ...], name: str) -> tuple[int, Json]:
+    """Find a list's item by its name; UnexpectedShapeError says which names there are."""
+    items = dig(found, *path)
+    where = f"{dig(found, 'metadata', 'name')}: .{'.'.join(path)}"
+    if not isinstance(items, list):
+        raise UnexpectedShapeError(f"{where} is not a list; is this API version the one meant?")
+    for index, item in enumerate(items):
+        if item.get("name") == name:
+            return index, item
+    names = ", ".join(str(item.get("name")) for item in items)
+    raise UnexpectedShapeError(f"{where} has no item named {name}; there are: {names or 'none'}")
+
+
+def status_of(found: Json, name: str) -> Json:
+    """One role's entry of `status.roleStatuses`; empty before the controller has written it."""
+    for status in dig(found, "status", "roleStatuses") or []:
+        if status.get("name") == name:
+            return dict(status)
+    return {}
+
+
+def times(gpus: int | None, pods: int) -> int | None:
+    """GPUs of several equal pods; unknown stays unknown."""
+    return None if gpus is None else gpus * pods
 
 
 def dig(found: Json, *path: str) -> Any:  # noqa: ANN401 - JSON

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
 from planner.kube import PODS, Json, Kube, KubeError, Target
-from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, Write, count, dig
-from planner.workloads.pods import take_census
+from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, count, dig
+from planner.workloads.patch import is_conflict, patch_of
+from planner.workloads.pods import Census, take_census
+from planner.workloads.writers import find_autoscaler, last_manager
+from policies.config import Section
 from policies.types import PoolState, Unavailable
 
 
+class Manners(Section):
+    """How a pool treats what is stuck, and who else writes."""
+
+    stuck_after_seconds: PositiveFloat = Field(
+        default=180.0,
+        description="a replica unschedulable for longer is no longer counted as future supply",
+    )
+    respect_change_seconds: NonNegativeFloat = Field(
+        default=600.0,
+        description="a replica count that somebody else has set is left alone for this long",
+    )
+    watch_autoscalers: bool = Field(
+        default=True,
+        description="look for an HPA, KEDA ScaledObject or AIBrix PodAutoscaler on the same object",
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """The last look: `version` is the resourceVersion of the object that is written to."""
 
+    found: Json
     reading: Reading
     desired: int
     version: str
@@ -22,106 +45,137 @@ class _Seen:
 class ObjectPool:
     """Reads the object, its scale subresource and its pods; writes with optimistic locking."""
 
-    def __init__(
-        self, api: Kube, kind: PoolKind, target: Target, *, stuck_after_seconds: float
-    ) -> None:
+    def __init__(self, api: Kube, kind: PoolKind, target: Target, manners: Manners) -> None:
+        self.target = target
         self._api = api
         self._kind = kind
-        self._target = target
-        self._stuck_after_seconds = stuck_after_seconds
-        self._seen: _Seen | None = None
+        self._manners = manners
+        self._seen: Seen | None = None
+        self._ours: frozenset[int] | None = None  # counts that we have seen or asked for
+        self._hands_off: tuple[float, str] | None = None  # until when, and why
+        self._other_writer: str | None = None
 
     async def read(self, now_seconds: float) -> PoolState | Unavailable:
         """Read the object and count its pods."""
         self._seen = None
         try:
-            seen = await self._look()
+            seen = await self.look()
             pod_set = seen.reading.pods
-            pods = await self._api.find(PODS, self._target.namespace, pod_set.selector)
+            pods = await self._api.find(PODS, self.target.namespace, pod_set.selector)
+            self._other_writer = await self._find_writer(seen, now_seconds)
         except (KubeError, UnexpectedShapeError) as error:
             return Unavailable(str(error))
         self._seen = seen
-        census = take_census(pods, pod_set, now_seconds, self._stuck_after_seconds)
-        reading = seen.reading
-        ready = census.ready if reading.ready is None else reading.ready
-        known = ready + len(census.starting_ages_seconds) + len(census.stuck)
-        # Asked for, and not even a pod yet: its start has just begun.
-        awaited = (0.0,) * max(0, seen.desired - known - reading.refused)
-        return PoolState(
-            desired_replicas=seen.desired,
-            ready_replicas=ready,
-            starting_ages_seconds=census.starting_ages_seconds + awaited,
-            draining_replicas=census.draining,
-            rollout_in_progress=reading.rollout_in_progress,
-        )
+        self._ours = frozenset({seen.desired})
+        census = take_census(pods, pod_set, now_seconds, self._manners.stuck_after_seconds)
+        return _state(seen, census, self._other_writer)
 
     async def scale(self, replicas: int) -> str | None:
         """Write the count; a conflict is retried once, unless somebody else changed the count."""
-        seen = self._seen
+        if self._other_writer is not None:
+            return f"{self.target}: left alone, because of {self._other_writer}"
         try:
-            if seen is None:
-                seen = await self._look()
-            if replicas < seen.reading.floor:
-                return f"{self._target}: {replicas} is below its floor of {seen.reading.floor}"
-            try:
-                await self._write(seen, replicas)
-            except KubeError as error:
-                if not _is_conflict(error, seen.reading.write):
-                    raise
-                fresh = await self._look()
-                if fresh.desired == replicas:
-                    return None
-                if fresh.desired != seen.desired:
-                    return (
-                        f"{self._target}: left alone, because somebody else changed its replicas "
-                        f"from {seen.desired} to {fresh.desired} meanwhile"
-                    )
-                await self._write(fresh, replicas)
+            seen = self._seen or await self.look()
+            wanted = max(replicas, seen.reading.floor)
+            if wanted != seen.desired:
+                await self._settle(seen, wanted)
         except (KubeError, UnexpectedShapeError) as error:
             return str(error)
         finally:
             self._seen = None  # the next write rests on a fresh look
+        if wanted != replicas:
+            return f"{self.target}: kept at its floor of {wanted}, not {replicas}"
         return None
 
     async def close(self) -> None:
         """Close the connection to the API server."""
         await self._api.close()
 
-    async def _look(self) -> _Seen:
-        found = await self._api.get(self._target)
-        reading = self._kind.reading(found, self._target)
+    @property
+    def may_write(self) -> bool:
+        """Whether nobody else was found to write it."""
+        return self._other_writer is None
+
+    async def look(self) -> Seen:
+        """Read the object, and its scale where that is what will be written."""
+        found, reading = await self._read_object(self._kind, self.target)
         if not reading.write.via_scale:
-            return _Seen(reading, reading.desired, dig(found, "metadata", "resourceVersion"))
+            version = dig(found, "metadata", "resourceVersion")
+            return Seen(found, reading, reading.desired, version)
         scale = await self._api.get(reading.write.target, "scale")
-        return _Seen(
-            reading, count(scale, "spec", "replicas"), dig(scale, "metadata", "resourceVersion")
-        )
+        version = dig(scale, "metadata", "resourceVersion")
+        return Seen(found, reading, count(scale, "spec", "replicas"), version)
 
-    async def _write(self, seen: _Seen, replicas: int) -> None:
+    def asked(self, replicas: int) -> None:
+        """Remember a count as our own, whether or not the answer to the write arrives."""
+        self._ours = (self._ours or frozenset()) | {replicas}
+
+    async def _read_object(self, kind: PoolKind, target: Target) -> tuple[Json, Reading]:
+        found = await self._api.get(target, kind.read_through)
+        child = kind.child(found)
+        if child is None:
+            return found, kind.reading(found, target)
+        _, reading = await self._read_object(child, child.target(target.namespace or ""))
+        return found, kind.owning(found, target, reading)
+
+    async def _settle(self, seen: Seen, replicas: int) -> None:
+        self.asked(replicas)
+        try:
+            await self._write(seen, replicas)
+        except KubeError as error:
+            if not is_conflict(error, seen.reading.write):
+                raise
+            fresh = await self.look()
+            if fresh.desired == replicas:
+                return
+            if fresh.desired != seen.desired:
+                raise KubeError(
+                    f"{self.target}: left alone, because {last_manager(fresh.found)} changed its "
+                    f"replicas from {seen.desired} to {fresh.desired} meanwhile"
+                ) from None
+            await self._write(fresh, replicas)
+
+    async def _write(self, seen: Seen, replicas: int) -> None:
         write = seen.reading.write
-        await self._api.patch(
-            write.target,
-            patch_of(write, replicas, seen.version),
-            "scale" if write.via_scale else "",
-        )
+        subresource = "scale" if write.via_scale else ""
+        await self._api.patch(write.target, patch_of(write, replicas, seen.version), subresource)
+
+    async def _find_writer(self, seen: Seen, now_seconds: float) -> str | None:
+        """An autoscaler on the object, or a change of somebody else's that is still respected."""
+        if seen.reading.writer is not None:
+            return seen.reading.writer
+        if self._manners.watch_autoscalers:
+            targets = (self.target, seen.reading.write.target)
+            autoscaler = await find_autoscaler(self._api, targets)
+            if autoscaler is not None:
+                return autoscaler
+        if self._ours is not None and seen.desired not in self._ours:
+            until_seconds = now_seconds + self._manners.respect_change_seconds
+            why = f"{last_manager(seen.found)} has set its replicas to {seen.desired}"
+            self._hands_off = (until_seconds, why)
+        if self._hands_off is not None and now_seconds < self._hands_off[0]:
+            return self._hands_off[1]
+        return None
 
 
-def _is_conflict(error: KubeError, write: Write) -> bool:
-    """A JSON patch whose test fails is answered 422: the list was reordered meanwhile."""
-    return error.status == 409 or (error.status == 422 and write.in_list)
-
-
-def patch_of(write: Write, replicas: int, version: str) -> Json | list[Json]:
-    """Build the patch that sets `replicas` and fails with 409 on any `version` but this."""
-    if write.in_list:
-        pointer = "/" + "/".join(map(str, write.path))
-        item = pointer.rsplit("/", 1)[0]
-        return [
-            {"op": "test", "path": f"{item}/name", "value": write.item_name},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
-            {"op": "add", "path": pointer, "value": replicas},
-        ]
-    body: Json = {str(write.path[-1]): replicas}
-    for step in reversed(write.path[:-1]):
-        body = {str(step): body}
-    return {"metadata": {"resourceVersion": version}, **body}
+def _state(seen: Seen, census: Census, other_writer: str | None) -> PoolState:
+    reading = seen.reading
+    ready = census.ready if reading.ready is None else reading.ready
+    stuck = len(census.stuck) + reading.refused
+    # Asked for, and not even a pod yet: its start has just begun.
+    awaited = seen.desired - ready - len(census.starting_ages_seconds) - stuck
+    return PoolState(
+        desired_replicas=seen.desired,
+        ready_replicas=ready,
+        starting_ages_seconds=census.starting_ages_seconds + (0.0,) * max(0, awaited),
+        draining_replicas=census.draining,
+        rollout_in_progress=reading.rollout_in_progress,
+        stuck_replicas=stuck,
+        floor_replicas=reading.floor,
+        gpus_per_replica=census.gpus_per_replica
+        if reading.gpus_per_replica is None
+        else reading.gpus_per_replica,
+        startup_seconds_p90=census.startup_seconds_p90,
+        other_writer=other_writer,
+        problems=(*reading.problems, *census.stuck),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Protocol
 
 from planner.ports import WriteFailure
 from planner.workloads.pool import ScalablePool
@@ -12,11 +13,22 @@ from policies.types import PerRole, Pools, PoolState, Role, Unavailable
 _NEVER_READ = Unavailable("it was never read")
 
 
+class Together(Protocol):
+    """A way to write both counts in one request."""
+
+    async def applies(self, target: PerRole[int]) -> bool:
+        """Whether this change can be written that way."""
+
+    async def scale(self, target: PerRole[int]) -> str | None:
+        """Write it; None when done, else why not."""
+
+
 class PairedWorkload:
     """Prefill and decode as one. Writes only what differs from what was read last."""
 
-    def __init__(self, pools: PerRole[ScalablePool]) -> None:
+    def __init__(self, pools: PerRole[ScalablePool], together: Together | None = None) -> None:
         self._pools = pools
+        self._together = together
         self._last: Pools = PerRole(_NEVER_READ, _NEVER_READ)
 
     async def read(self, now_seconds: float) -> Pools:
@@ -36,7 +48,15 @@ class PairedWorkload:
             for role, pool in self._last.items()
             if isinstance(pool, Unavailable)
         ]
-        for role in _in_order(self._last, target):
+        order = _in_order(self._last, target)
+        if self._together and len(order) == len(Role) and await self._together.applies(target):
+            why = await self._together.scale(target)
+            if why is not None:
+                return tuple(WriteFailure(role, why) for role in order)
+            for role in order:
+                self._remember(role, target[role])
+            return ()
+        for role in order:
             grows = target[role] > _desired(self._last[role])
             if failures and not grows:
                 failures.append(

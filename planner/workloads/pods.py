@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from planner.kube import Json
-from planner.workloads.kind import PodSet, dig
+from planner.workloads.kind import PodSet, dig, pod_gpus
 
 # A pod in one of these does not become ready by waiting.
 _WILL_NOT_HEAL = frozenset(
@@ -33,6 +33,7 @@ class Census:
     draining: int
     stuck: tuple[str, ...]
     startup_seconds: tuple[float, ...]
+    gpus_per_replica: int | None
 
     @property
     def startup_seconds_p90(self) -> float | None:
@@ -53,6 +54,7 @@ def take_census(
     ages: list[float] = []
     stuck: list[str] = []
     startups: list[float] = []
+    gpus: list[int | None] = []
     for gang in _gangs(pods, pod_set):
         live = [pod for pod in gang if not dig(pod, "metadata", "deletionTimestamp")]
         if not live:
@@ -60,6 +62,7 @@ def take_census(
         elif len(live) >= pod_set.pods_per_replica and all(map(is_ready, live)):
             ready += 1
             startups += _startup_seconds(live)
+            gpus.append(_gang_gpus(live))
         else:
             age = max(0.0, now_seconds - min(map(_created_seconds, live)))
             why = next(filter(None, map(_why_unhealing, live)), None) or (
@@ -77,6 +80,7 @@ def take_census(
         draining=draining,
         stuck=tuple(stuck),
         startup_seconds=tuple(startups),
+        gpus_per_replica=max((each for each in gpus if each is not None), default=None),
     )
 
 
@@ -89,6 +93,11 @@ def _gangs(pods: Iterable[Json], pod_set: PodSet) -> list[list[Json]]:
         key = tuple(str(labels.get(label, "")) for label in pod_set.gang_labels)
         gangs[key if any(key) else (dig(pod, "metadata", "name"),)].append(pod)
     return list(gangs.values())
+
+
+def _gang_gpus(gang: Sequence[Json]) -> int | None:
+    known = [gpus for pod in gang if (gpus := pod_gpus(pod.get("spec"))) is not None]
+    return sum(known) if known else None
 
 
 def is_ready(pod: Json) -> bool:

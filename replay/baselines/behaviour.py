@@ -81,7 +81,8 @@ class Behaved:
 
 def within_tolerance(ratio: float, behaviour: Behaviour) -> bool:
     """Whether usage over target is so near 1 that nothing is done."""
-    return abs(ratio - 1.0) <= behaviour.tolerance_fraction
+    tolerance = behaviour.tolerance_fraction
+    return 1.0 - tolerance <= ratio <= 1.0 + tolerance
 
 
 def recommend_for_ratio(ready: int, current: int, ratio: float, behaviour: Behaviour) -> int:

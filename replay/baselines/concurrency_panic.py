@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from policies.demand import shape_of
 from policies.types import Observation, PerRole, PoolState
@@ -18,11 +18,11 @@ from replay.scene import Scene
 class ConcurrencyKnobs(Knobs):
     """Knative Serving's defaults. The concurrency itself is the workload's to state.
 
-    Here it is what one replica works on at once: in prefill the prompts of a full batch, in decode
-    the most sequences within the ITL objective.
+    Here it is 1 prompt in prefill, where prompts wait for each other, and in decode the most
+    sequences within the ITL objective.
     """
 
-    max_batched_tokens: PositiveInt = 8192
+    prompts_per_replica: PositiveFloat = 1.0
 
     target_utilisation_fraction: float = Field(default=0.7, gt=0, le=1)
     stable_window_seconds: PositiveFloat = 60.0
@@ -103,9 +103,9 @@ class ConcurrencyPanic:
         if shape is None:
             return PerRole(None, None)
         replica = Replica.under(self._profile, self._slo, shape)
-        prompts = max(1.0, self._knobs.max_batched_tokens / replica.input_tokens)
         share = self._knobs.target_utilisation_fraction / self._knobs.headroom
-        targets = PerRole(prompts, float(replica.batch_within_slo)).map(lambda full: full * share)
+        full = PerRole(self._knobs.prompts_per_replica, float(replica.batch_within_slo))
+        targets = full.map(lambda most: most * share)
         flight = seen.waiting_requests.zip(seen.running_requests).map(
             lambda counts: None if None in counts else sum(count or 0.0 for count in counts)
         )

@@ -59,12 +59,11 @@ def schedule(state: State, laws: Laws, replica: int) -> None:
     if laws.optimistic:
         room = laws.decode_capacity - decode.reserved_tokens[replica]
         steps = min(steps, int(room // batch))
-    if landing != NOBODY:
+    if landing != NOBODY and has_memory_for_one_more(state, laws, replica):
         wait = state.slots.landed_seconds[landing] - began
-        # One that landed before is still there for want of memory. For the others, the inverse
-        # of the span is needed only if they land before the batch changes anyway.
-        if 0.0 < wait <= span(first, growth, steps - 1):
-            steps = steps_to_cover(first, growth, wait)
+        # The inverse of the span is needed only if it lands before the batch changes anyway.
+        if wait <= span(first, growth, steps - 1):
+            steps = steps_to_cover(first, growth, max(wait, 0.0))
     decode.steps[replica] = steps
     set_timer(stations, station, began + span(first, growth, steps))
 
@@ -134,10 +133,8 @@ def fold_generated(state: State, slot: int, remaining: int) -> None:
     slots.prefilled_tokens[slot] = 0.0
 
 
-def may_join(state: State, laws: Laws, replica: int, slot: int, now: float) -> bool:
-    """Whether a request has landed and, with memory promised to none, has room to grow."""
-    if slot == NOBODY or state.slots.landed_seconds[slot] > now:
-        return False
+def has_memory_for_one_more(state: State, laws: Laws, replica: int) -> bool:
+    """Whether the next iteration could give a token to one more sequence."""
     decode = state.decode
     next_tokens = decode.reserved_tokens[replica] + decode.batch[replica] + 1.0
     return not laws.optimistic or next_tokens <= laws.decode_capacity
@@ -148,8 +145,11 @@ def join_landed(state: State, laws: Laws, replica: int, now: float) -> None:
     decode, slots = state.decode, state.slots
     station = decode_station(replica)
     first_row = state.counts[FIRST_ROWS]
-    while may_join(state, laws, replica, state.stations.head[station], now):
-        slot = pop(state, station)
+    while state.stations.length[station] > 0:
+        slot = state.stations.head[station]
+        if slots.landed_seconds[slot] > now or not has_memory_for_one_more(state, laws, replica):
+            break
+        pop(state, station)
         decode.context_tokens[replica] += slots.input_tokens[slot]
         last = decode.iteration[replica] + int(slots.output_tokens[slot])
         add_end(state, laws, replica, last, slot)

@@ -82,7 +82,8 @@ def idle_replica(state: State, laws: Laws, slot: int) -> int:
     prefill = state.prefill
     for replica in range(len(prefill.status)):
         if (
-            prefill.status[replica] == READY
+            prefill.finishing[replica] == 0
+            and prefill.status[replica] == READY
             and is_idle(state, replica)
             and has_memory(state, laws, replica, slot)
             and (best == NO_REPLICA or prefill.pinned_tokens[replica] < prefill.pinned_tokens[best])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from policies.types import PerRole, Role
 from replay.plant import fleet
-from replay.plant.batch import tokens_ahead
 from replay.plant.records import ReplicaCounts, Snapshot
 from replay.plant.state import (
     ARRIVED,
@@ -22,6 +21,7 @@ from replay.plant.state import (
     Laws,
     State,
 )
+from replay.plant.transfer import tokens_used
 
 
 def take_snapshot(
@@ -63,9 +63,7 @@ def take_snapshot(
 def kv_usage(state: State, laws: Laws, now: float) -> list[float]:
     """Share of each ready decode replica's KV memory that is promised, or in use if none is."""
     ready = fleet.replicas_that_are(state, Role.DECODE, READY)
-    if laws.optimistic:
-        return [float(tokens_ahead(state, laws, r, now)) / laws.decode_capacity for r in ready]
-    return [float(state.decode.reserved_tokens[r]) / laws.decode_capacity for r in ready]
+    return [float(tokens_used(state, laws, r, now)) / laws.decode_capacity for r in ready]
 
 
 def _queued(state: State, role: Role) -> int:

@@ -13,6 +13,8 @@ from replay.plant.state import Stations
 def set_timer(stations: Stations, station: int, due_seconds: float) -> None:
     """Make `station` due at that time; equal times are served in order of station number."""
     due, winner = stations.due_seconds, stations.winner
+    if due[station] == due_seconds:
+        return
     due[station] = due_seconds
     node = (station + len(due)) >> 1
     while node > 0:
@@ -28,8 +30,10 @@ def set_timer(stations: Stations, station: int, due_seconds: float) -> None:
 
 def replay_all(stations: Stations) -> None:
     """Play the whole tournament, after the number of stations has changed."""
-    leaves = len(stations.due_seconds)
+    due, winner = stations.due_seconds, stations.winner
+    leaves = len(due)
     for station in range(leaves):
-        stations.winner[leaves + station] = station
-    for station in range(leaves):
-        set_timer(stations, station, stations.due_seconds[station])
+        winner[leaves + station] = station
+    for node in range(leaves - 1, 0, -1):
+        left, right = winner[2 * node], winner[2 * node + 1]
+        winner[node] = right if due[right] < due[left] else left

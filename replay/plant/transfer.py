@@ -45,38 +45,56 @@ def replica_with_room(state: State, laws: Laws, slot: int, now: float) -> int:
 
     Under round-robin, the next one in turn that has room.
     """
+    if not laws.in_turn:
+        replica = least_used(state, laws, now)
+        if replica != NO_REPLICA and has_room(state, laws, replica, slot, now):
+            return replica
+        return NO_REPLICA  # nor has any other
     replicas = len(state.decode.status)
-    if laws.in_turn:
-        for step in range(1, replicas + 1):
-            replica = (state.counts[DECODE_TURN] + step) % replicas
-            if tokens_with(state, laws, replica, slot, now) <= laws.decode_capacity:
-                state.counts[DECODE_TURN] = replica
-                return replica
-        return NO_REPLICA
+    for step in range(1, replicas + 1):
+        replica = (state.counts[DECODE_TURN] + step) % replicas
+        if takes_more(state, laws, replica) and has_room(state, laws, replica, slot, now):
+            state.counts[DECODE_TURN] = replica
+            return replica
+    return NO_REPLICA
+
+
+def least_used(state: State, laws: Laws, now: float) -> int:
+    """The decode replica with the fewest tokens in use among those that take more requests."""
     best = NO_REPLICA
     fewest = NEVER
-    for replica in range(replicas):
-        tokens = tokens_with(state, laws, replica, slot, now)
-        if tokens <= laws.decode_capacity and tokens < fewest:
-            best = replica
-            fewest = tokens
+    for replica in range(len(state.decode.status)):
+        if takes_more(state, laws, replica):
+            tokens = tokens_used(state, laws, replica, now)
+            if tokens < fewest:
+                best = replica
+                fewest = tokens
     return best
 
 
-def tokens_with(state: State, laws: Laws, replica: int, slot: int, now: float) -> float:
-    """Tokens in use on a decode replica if it took this request; infinite if it may not."""
-    decode, slots = state.decode, state.slots
-    if (
-        decode.status[replica] != READY
-        or decode.sequences[replica] >= laws.max_sequences
-        or decode.incoming[replica] >= laws.transfers_per_replica
-    ):
-        return NEVER
-    tokens = slots.input_tokens[slot]
+def takes_more(state: State, laws: Laws, replica: int) -> bool:
+    """Whether a decode replica has a place in its batch and on its link."""
+    decode = state.decode
+    return (
+        decode.status[replica] == READY
+        and decode.sequences[replica] < laws.max_sequences
+        and decode.incoming[replica] < laws.transfers_per_replica
+    )
+
+
+def tokens_used(state: State, laws: Laws, replica: int, now: float) -> float:
+    """KV tokens promised, or in use where nothing is promised."""
     if laws.optimistic:
-        # Through the iteration in progress, and its first token.
-        return tokens_ahead(state, laws, replica, now) + tokens + 1.0
-    return decode.reserved_tokens[replica] + tokens + slots.output_tokens[slot]
+        return tokens_ahead(state, laws, replica, now)
+    return state.decode.reserved_tokens[replica]
+
+
+def has_room(state: State, laws: Laws, replica: int, slot: int, now: float) -> bool:
+    """Whether a request fits: with its whole answer, or optimistically with its first token."""
+    slots = state.slots
+    answer = 1.0 if laws.optimistic else slots.output_tokens[slot]
+    tokens = tokens_used(state, laws, replica, now) + slots.input_tokens[slot] + answer
+    return tokens <= laws.decode_capacity
 
 
 def start_transfer(state: State, laws: Laws, slot: int, replica: int) -> None:

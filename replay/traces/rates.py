@@ -40,7 +40,7 @@ class Rates:
         if series not in layout.series:
             known = ", ".join(layout.series)
             raise TraceError(f"{source.path}: no series {series!r}; there is {known}")
-        step, values = _regular(source, layout, series)
+        step, values = regular(source, layout, series)
         missing = np.isnan(values)
         filled = values[stand_ins(missing, round(86_400 / step))]
         per_second = filled if layout.per_second else filled / step
@@ -71,7 +71,7 @@ def _lengths(source: Source, default: str) -> tuple[LengthLaw, str]:
     return law, f"lengths are an assumption: {default} ({law.source})"
 
 
-def _regular(source: Source, layout: Layout, series: str) -> tuple[float, Floats]:
+def regular(source: Source, layout: Layout, series: str) -> tuple[float, Floats]:
     """Read the values on a regular grid, NaN where there is none; and the grid's step."""
     time_field = next(iter(layout.columns))
     parts = list(

@@ -11,6 +11,7 @@ from replay.traces.burstgpt import BurstGpt
 from replay.traces.closed_loop import ClosedLoop
 from replay.traces.export import Export
 from replay.traces.mooncake import Mooncake
+from replay.traces.observed import Observed
 from replay.traces.rates import Rates
 from replay.traces.servegen import ServeGen
 from replay.traces.source import Format, Options, Source, first_lines
@@ -25,6 +26,7 @@ FORMATS: tuple[Format, ...] = (
     Rates(),
     ServeGen(),
     ClosedLoop(),
+    Observed(),
 )
 
 

@@ -50,6 +50,7 @@ class ApiServer:
         self.admission: dict[str, Admission] = {}
         self.granted: list[Json] | None = None
         self.log: list[tuple[str, str, Any]] = []
+        self.url = ""
         self.stale: dict[Key, Json] = {}
         self._versions = itertools.count(100)
 
@@ -113,11 +114,13 @@ class ApiServer:
         found = _OBJECT.match(path)
         parts = found.groupdict() if found else {}
         served = (parts.get("group") or "", parts.get("version"), parts.get("plural"))
+        self._authorise(method, parts)
         if served not in self.served:
             raise RefusalError(404, _UNKNOWN_PATH)
-        self._authorise(method, parts)
         key: Key = (parts["group"] or "", parts["plural"], parts["namespace"], parts["name"])
         if method == "POST":
+            meta = request.data["metadata"]
+            meta.setdefault("name", f"{meta.get('generateName', '')}{len(self.objects)}")
             return self.put(Resource(*served), request.data)
         if parts["name"] is None:
             return self._listed(key, request.params.get("labelSelector", ""))
@@ -133,7 +136,7 @@ class ApiServer:
         return _scale_of(shown) if parts["subresource"] == "scale" else shown
 
     def _authorise(self, method: str, parts: dict[str, Any]) -> None:
-        if self.granted is None:
+        if self.granted is None or "plural" not in parts:
             return
         verb = {"PATCH": "patch", "POST": "create"}.get(method, "get" if parts["name"] else "list")
         plural = "/".join(filter(None, (parts["plural"], parts["subresource"])))
@@ -257,6 +260,7 @@ async def api_server(deadline_seconds: float) -> AsyncIterator[tuple[ApiServer, 
     async with kmock.RawHandler() as handler, kmock.Server(handler) as listening:
         handler[re.compile("/.*")] << handle
         url = f"http://127.0.0.1:{listening.port}"
+        server.url = url
         kube = await connect(KubeSettings(api_server=url, deadline_seconds=deadline_seconds))
         yield server, kube
         await kube.close()

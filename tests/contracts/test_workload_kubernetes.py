@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.kube import PODS, KubeSettings, connect
+from planner.kube import PODS, KubeSettings, Resource, connect
 from planner.workloads.config import WorkloadConfig, make_workload
 from planner.workloads.deployment import Deployment
 from policies.types import PerRole, PoolState, Role, Unavailable
@@ -136,7 +136,7 @@ async def test_a_conflict_over_replicas_is_left_to_the_other(pair):
     server.before_patch = someone_scales
     (failure,) = await workload.scale(PerRole(2, 5))
     assert failure.role is Role.DECODE
-    assert "somebody else changed its replicas from 4 to 9" in failure.why
+    assert "somebody changed its replicas from 4 to 9" in failure.why
     assert server.at(DEPLOYMENTS, "vllm-decode")["spec"]["replicas"] == 9
 
 
@@ -284,3 +284,86 @@ async def test_an_unreachable_server_is_a_value(unused_tcp_port):
     pools = await workload.read(NOW)
     assert all("cannot be reached" in pool.why for pool in pools)
     await workload.close()
+
+
+AUTOSCALERS = [
+    pytest.param(
+        Resource("autoscaling", "v2", "horizontalpodautoscalers"),
+        {"kind": "Deployment", "name": "vllm-decode"},
+        "HorizontalPodAutoscaler mine",
+        id="hpa",
+    ),
+    pytest.param(
+        Resource("keda.sh", "v1alpha1", "scaledobjects"),
+        {"name": "vllm-decode"},
+        "KEDA ScaledObject mine",
+        id="keda-default-kind",
+    ),
+    pytest.param(
+        Resource("autoscaling.aibrix.ai", "v1alpha1", "podautoscalers"),
+        {"kind": "Deployment", "name": "vllm-decode"},
+        "AIBrix PodAutoscaler mine",
+        id="aibrix",
+    ),
+    pytest.param(
+        Resource("autoscaling", "v2", "horizontalpodautoscalers"),
+        {"kind": "StatefulSet", "name": "vllm-decode"},
+        None,
+        id="same-name-of-another-kind",
+    ),
+]
+
+
+@pytest.mark.parametrize(("resource", "reference", "writer"), AUTOSCALERS)
+async def test_another_autoscaler_is_named_and_not_fought(pair, resource, reference, writer):
+    server, workload = pair
+    meta = {"namespace": "llm", "name": "mine"}
+    server.put(resource, {"metadata": meta, "spec": {"scaleTargetRef": reference}})
+    pools = await workload.read(NOW)
+    assert pools.decode.other_writer == writer
+    failures = await workload.scale(PerRole(2, 6))
+    assert [failure.role for failure in failures] == ([Role.DECODE] if writer else [])
+    assert len(server.writes()) == (0 if writer else 1)
+
+
+def _kubectl_scale(server, replicas: int) -> None:
+    found = server.at(DEPLOYMENTS, "vllm-decode")
+    found["spec"]["replicas"] = replicas
+    who = {"manager": "kubectl", "subresource": "scale", "time": "2023-11-14T22:13:00Z"}
+    found["metadata"].setdefault("managedFields", []).append(who)
+    server.touch(found)
+
+
+async def test_a_human_change_is_respected_for_its_time(pair):
+    server, workload = pair
+    await workload.read(NOW)
+    _kubectl_scale(server, 9)
+    pools = await workload.read(NOW + 10)
+    assert pools.decode.other_writer == "kubectl has set its replicas to 9"
+    (failure,) = await workload.scale(PerRole(2, 5))
+    assert "kubectl has set its replicas to 9" in failure.why
+    pools = await workload.read(NOW + 609)
+    assert pools.decode.other_writer is not None
+    pools = await workload.read(NOW + 611)
+    assert pools.decode.other_writer is None
+    assert await workload.scale(PerRole(2, 5)) == ()
+
+
+async def test_our_own_change_is_not_taken_for_another(pair):
+    _, workload = pair
+    await workload.read(NOW)
+    await workload.scale(PerRole(2, 5))
+    pools = await workload.read(NOW + 10)
+    assert pools.decode.other_writer is None
+
+
+@pytest.mark.parametrize("deadline_seconds", [1.0])
+async def test_our_change_is_ours_even_when_its_answer_is_lost(pair):
+    server, workload = pair
+    await workload.read(NOW)
+    server.hang = "PATCH .*decode"
+    await workload.scale(PerRole(2, 5))
+    server.hang = None
+    server.at(DEPLOYMENTS, "vllm-decode")["spec"]["replicas"] = 5  # it had arrived
+    pools = await workload.read(NOW + 10)
+    assert pools.decode.other_writer is None

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from planner.__main__ import main
+from planner.journal import Record
 from planner.workloads.config import WorkloadConfig, make_workload
 from planner.workloads.deployment import Deployment
-from policies.types import PerRole, PoolState
+from planner.workloads.notices import Notices
+from policies.types import Decision, Hold, HoldReason, Observation, PerRole, PoolState
 
 ROLE = Path(__file__).parents[2] / "deploy" / "access" / "role.yaml"
 RULES = next(yaml.safe_load_all(ROLE.read_text()))["rules"]
@@ -28,10 +31,23 @@ async def _works(api_server, rules) -> bool:
         meta = {"namespace": "llm", "name": name}
         server.put(Deployment.resource, {"metadata": meta, "spec": spec, "status": {}})
     server.granted = rules
-    workload = make_workload(WorkloadConfig.model_validate(CONFIG), kube)
+    config = WorkloadConfig.model_validate(CONFIG)
+    workload, notices = make_workload(config, kube), Notices(kube, config)
     pools = await workload.read(0.0)
     failures = await workload.scale(PerRole(3, 4))
-    return all(isinstance(pool, PoolState) for pool in pools) and not failures
+    hold = Hold(HoldReason.ALREADY_RIGHT, "fits")
+    decision = Decision(decided_at_seconds=0.0, current=None, target=None, hold=hold)
+    observation = Observation(observed_at_seconds=0.0, window_seconds=60.0)
+    notices(Record(observation=observation, pools=pools, decision=decision))
+    await notices.settle()
+    told = [key for key in server.objects if key[1] == "events"]
+    return all(isinstance(pool, PoolState) for pool in pools) and not failures and len(told) == 2
+
+
+def test_the_role_is_the_one_that_the_command_prints(capsys):
+    assert main(["rbac", "-c", str(ROLE.parents[1] / "settings" / "planner.yaml")]) == 0
+    printed, _ = yaml.safe_load_all(capsys.readouterr().out)
+    assert printed["rules"] == RULES
 
 
 async def test_the_role_is_enough(api_server):

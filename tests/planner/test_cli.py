@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,15 @@ def test_a_usage_error_is_one_line_and_exit_code_2(
     assert error.startswith("planner: ")
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_service_without_metrics_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "planner.yaml"
+    path.write_text("mode: act\n")
+    assert main(["run", "-c", str(path)]) == 2
+    assert f"{path}, line 1: metrics is missing" in capsys.readouterr().err
 
 
 LOAD = ["--requests-per-second", "60", "--input-tokens", "2000", "--output-tokens", "300"]

@@ -147,7 +147,7 @@ def test_a_file_that_is_not_a_section_is_told_where(tmp_path: Path, text: str, s
         pytest.param(
             "kind: Deployment",
             "kind: deploy",
-            "workload.prefill.kind is \"deploy\"; it must be one of 'Deployment', 'StatefulSet'",
+            'workload.prefill.kind is "deploy"; it must be one of',
             id="unknown-kind",
         ),
         pytest.param("kind: Deployment, ", "", "workload.prefill.kind is missing", id="no-kind"),

@@ -45,9 +45,9 @@ def test_a_steady_load_costs_what_a_static_fleet_of_its_size_costs(
     capsys: pytest.CaptureFixture[str], trace: Path
 ) -> None:
     answer = demo(capsys, "--trace", str(trace), "--rate-scale", "1")
-    # One replica each, one GPU each, for 20 minutes and at most a tick of a minute more.
-    assert 2 * 20 / 60 <= answer["gpu_hours"] <= 2 * 21 / 60
-    assert 2 * 20 / 60 <= answer["static_peak_gpu_hours"] <= 2 * 21 / 60
+    # One replica each, one GPU each, from 0 s to the last token after 1198 s.
+    assert 2 * 1198 / 3600 <= answer["gpu_hours"] <= 2 * 21 / 60
+    assert 2 * 1198 / 3600 <= answer["static_peak_gpu_hours"] <= 2 * 21 / 60
 
 
 def test_a_larger_rate_is_more_requests_and_more_replicas(

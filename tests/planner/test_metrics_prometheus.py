@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from planner.metrics.config import MetricsConfig, make_source
 from planner.metrics.exposition import FleetCollector, FleetGauges, page
-from planner.metrics.past import read_past
+from planner.metrics.past import Past, read_demand, read_past
 from policies.types import Observation, PerRole
 from replay.requests import Requests
 from replay.tally import Tally
@@ -203,3 +204,17 @@ async def test_an_unreachable_past_is_a_problem() -> None:
     past = await read_past(config("http://127.0.0.1:9"), NOW - 60, NOW, 15)
     assert past.observations == ()
     assert "cannot be reached" in past.problems[0]
+
+
+async def test_a_start_reads_only_the_demand_that_the_memory_missed(recorded: str) -> None:
+    chosen = config(recorded, history_seconds=300)
+    all_of_it = await read_demand(chosen, -math.inf, NOW, 15)
+    assert [seen.observed_at_seconds for seen in all_of_it.observations] == [
+        NOW - 300 + 15 * i for i in range(20)
+    ]
+    newest = await read_demand(chosen, NOW - 60, NOW, 15)
+    assert len(newest.observations) == 4
+    for seen in newest.observations:
+        assert seen.requests_per_second == pytest.approx(2.0)
+        assert seen.input_tokens is not None
+    assert await read_demand(config(recorded, history_seconds=0), 0, NOW, 15) == Past((), ())

@@ -53,6 +53,7 @@ def witness(observation: Observation, **changes) -> Witness:
         settings=SETTINGS,
         waited_requests=2.0,
         elapsed_seconds=15.0,
+        calm_seconds=600.0,
     )
     return replace(seen, **changes)
 
@@ -97,10 +98,27 @@ def test_a_standing_queue_tells_the_speed_by_what_leaves():
         observe(truth(PerRole(1.0, 1.0)), np.random.default_rng(0)),
         waiting_requests=PerRole(800.0, 0.0),
     )
-    seen = witness(overloaded, waited_requests=500.0).evidence(UNCALIBRATED).prefill
+    seen = (
+        witness(overloaded, waited_requests=500.0, calm_seconds=0.0).evidence(UNCALIBRATED).prefill
+    )
     alone = Capacity(PROFILE, SETTINGS, DEMAND)
     able_per_second = 6 * RATE / alone.prefill_erlangs
     assert seen.residual == pytest.approx(math.log(able_per_second / 20.0))
+
+
+def test_requests_stuck_behind_prefill_say_nothing_about_its_speed():
+    stuck = replace(
+        observe(truth(PerRole(1.0, 1.0)), np.random.default_rng(0)),
+        kv_transfer_backlog_requests=900.0,
+        ttft=Latency(mean_seconds=20.0),
+    )
+    assert witness(stuck, calm_seconds=0.0).evidence(UNCALIBRATED).prefill is None
+
+
+def test_a_window_that_still_holds_late_requests_teaches_nothing():
+    seen = observe(truth(PerRole(1.3, 1.3)), np.random.default_rng(0))
+    assert witness(seen, calm_seconds=59.0).evidence(UNCALIBRATED).prefill is None
+    assert witness(seen, calm_seconds=61.0).evidence(UNCALIBRATED).prefill is not None
 
 
 def test_one_absurd_sample_is_rejected_and_several_in_a_row_are_believed():

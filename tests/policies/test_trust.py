@@ -89,3 +89,11 @@ def test_without_a_fallback_an_outage_holds_for_ever() -> None:
     decision, _ = engine.decide(seen(1e6, None), pools(PerRole(3, 3)), memory, 1e6)
     assert decision.target == PerRole(3, 3)
     assert decision.hold is not None
+
+
+def test_a_past_is_remembered_once_and_in_order() -> None:
+    engine = Engine(PROFILE, PolicySettings())
+    past = [seen(60.0 * i, 2.0 if i != 3 else None) for i in range(6)]
+    memory = engine.remember(past, Memory())
+    assert memory.seconds == (0, 60, 120, 240, 300)
+    assert engine.remember(past, memory) == memory

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from policies.types import PerRole
+from policies.types import PerRole, Role
 from replay.physics import (
     DecodePhysics,
     Physics,
     PrefillPhysics,
+    PrefixCache,
+    Reservation,
     Router,
     StartUp,
     TransferPhysics,
@@ -48,17 +50,22 @@ def scaled_run(physics: Physics, *, compiled: bool) -> tuple[list[np.ndarray], l
     """Everything that a fleet tells while it is scaled up and down under load."""
     random = np.random.default_rng(3)
     plant = Plant(physics, PerRole(2, 2), seed=5, compiled=compiled)
+    prompts = np.ceil(random.exponential(900, 8000))
     plant.offer(
-        Requests.of(
+        Requests(
             np.cumsum(random.exponential(0.01, 8000)),
-            np.ceil(random.exponential(900, 8000)),
+            prompts,
             np.ceil(random.exponential(60, 8000)),
+            np.floor(prompts * random.random(8000)),
         )
     )
     columns, snapshots = [], []
     for step in range(1, 41):
         plant.scale(PerRole(1 + step % 6, 1 + step % 5))
         plant.advance(2.5 * step)
+        role = Role.DECODE if step % 2 else Role.PREFILL
+        if step % 5 == 0 and plant.snapshot().replicas[role].ready > 0:
+            plant.crash(role)
         finished, first = plant.take_finished(), plant.take_first_tokens()
         columns += [finished.finished_seconds, finished.itl_seconds, first.ttft_seconds]
         snapshots.append(plant.snapshot())
@@ -67,9 +74,15 @@ def scaled_run(physics: Physics, *, compiled: bool) -> tuple[list[np.ndarray], l
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("router", [pytest.param(r, id=r.value) for r in Router])
-def test_compiled_and_plain_agree_to_the_last_bit(router: Router) -> None:
+@pytest.mark.parametrize("reservation", [pytest.param(r, id=r.value) for r in Reservation])
+def test_compiled_and_plain_agree_to_the_last_bit(router: Router, reservation: Reservation) -> None:
     pytest.importorskip("numba", reason="the compiled simulator needs the extra 'replay'")
-    physics = replace(CROWDED, router=router)
+    physics = replace(
+        CROWDED,
+        router=router,
+        prefill=replace(CROWDED.prefill, prefix_cache=PrefixCache.LOCAL),
+        decode=replace(CROWDED.decode, reservation=reservation),
+    )
     plain_columns, plain_snapshots = scaled_run(physics, compiled=False)
     columns, snapshots = scaled_run(physics, compiled=True)
     for plain, machine in zip(plain_columns, columns, strict=True):

@@ -6,12 +6,14 @@ a thousand seeds of seeds, and the seeds are fixed.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from policies.types import PerRole
+from replay.compiled import numba_installed
 from replay.physics import (
     DecodePhysics,
     Physics,
@@ -23,6 +25,7 @@ from replay.physics import (
 from replay.plant import Plant
 from replay.requests import Requests
 
+pytestmark = pytest.mark.timeout(180)  # the first test may have to compile
 SEEDS = range(24)
 WARM_UP = 0.2
 INSTANT = 1e-9
@@ -90,7 +93,7 @@ def run(
     random = np.random.default_rng(seed)
     arrivals = np.cumsum(random.exponential(1 / rate, count))
     service = draw(random, count)
-    plant = Plant(physics, replicas)
+    plant = Plant(physics, replicas, compiled=numba_installed())
     plant.offer(Requests.of(arrivals, service, np.ones(count)))
     plant.advance(1e7)
     finished = plant.take_finished()
@@ -149,3 +152,161 @@ def test_round_robin_waits_longer_than_one_central_queue() -> None:
         ttft, service = run(prefill_queue(router), PerRole(4, 1), 3.2, exponential, 1)
         waits[router] = np.mean(ttft - service)
     assert waits[Router.ROUND_ROBIN] > 1.5 * waits[Router.LEAST_LOADED]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(constant, id="M/D/1-PS"),
+        pytest.param(exponential, id="M/M/1-PS"),
+        pytest.param(hyperexponential, id="M/H2/1-PS"),
+    ],
+)
+def test_a_shared_link_is_processor_sharing_whatever_the_sizes(draw: Draw) -> None:
+    """Mean sojourn E[S] / (1 - load) for every distribution of sizes (insensitivity)."""
+    load = 0.6
+    fleet = prefill_queue()
+    link_only = replace(
+        fleet,
+        prefill=replace(fleet.prefill, seconds_per_token=0.0, base_seconds=INSTANT),
+        transfer=replace(
+            fleet.transfer,
+            bytes_per_token=1.0,
+            egress_bytes_per_second=1e9,
+            transfers_per_replica=1000,
+        ),
+    )
+    sojourns = []
+    for seed in SEEDS:
+        ttft, _ = run(link_only, PerRole(1, 1), load, draw, seed)
+        sojourns.append(float(np.mean(ttft)))
+    assert_mean(sojourns, 1 / (1 - load))
+
+
+def test_decode_that_never_waits_for_space_holds_a_poisson_number_of_sequences() -> None:
+    """M/G/infinity: Little's law for the mean, and a variance equal to it."""
+    iteration, tokens, rate = 0.05, 40, 10.0
+    fleet = prefill_queue()
+    unlimited = replace(
+        fleet,
+        prefill=replace(fleet.prefill, seconds_per_token=0.0, base_seconds=INSTANT),
+        decode=replace(fleet.decode, base_seconds=iteration),
+    )
+    means, variances = [], []
+    for seed in SEEDS:
+        random = np.random.default_rng(seed)
+        count = 3000
+        plant = Plant(unlimited, PerRole(1, 1), compiled=numba_installed())
+        plant.offer(
+            Requests.of(
+                np.cumsum(random.exponential(1 / rate, count)),
+                np.ones(count),
+                np.full(count, tokens),
+            )
+        )
+        running = []
+        for until in np.arange(10.0, 0.9 * count / rate, 0.31):
+            plant.advance(until)
+            running.append(plant.snapshot().running_requests.decode)
+        means.append(float(np.mean(running)))
+        variances.append(float(np.var(running)))
+    assert_mean(means, rate * tokens * iteration)
+    assert_mean(variances, rate * tokens * iteration)
+
+
+@pytest.mark.parametrize(
+    ("places", "offered"), [pytest.param(5, 4.0, id="small"), pytest.param(20, 18.0, id="large")]
+)
+def test_full_decode_makes_requests_wait_as_often_as_erlang_says(
+    places: int, offered: float
+) -> None:
+    """M/M/c on sequence places; Erlang's C, made from his B, is the share that must wait.
+
+    Answers are geometric with mean 1 s, in iterations so short that joining takes no time.
+    """
+    iteration = 0.001
+    fleet = prefill_queue()
+    small = replace(
+        fleet,
+        prefill=replace(fleet.prefill, seconds_per_token=0.0, base_seconds=INSTANT),
+        decode=replace(fleet.decode, base_seconds=iteration, max_sequences=places),
+    )
+    shares = []
+    for seed in SEEDS:
+        random = np.random.default_rng(seed)
+        count = 6000
+        plant = Plant(small, PerRole(1, 1), compiled=numba_installed())
+        plant.offer(
+            Requests.of(
+                np.cumsum(random.exponential(1 / offered, count)),
+                np.ones(count),
+                random.geometric(iteration, count).astype(float),
+            )
+        )
+        plant.advance(1e6)
+        ttft = plant.take_finished().ttft_seconds
+        # Joining takes up to one iteration and the first token another one.
+        shares.append(float(np.mean(ttft[int(WARM_UP * count) :] > 2 * iteration + 1e-6)))
+    assert_mean(shares, erlang_c(places, offered))
+
+
+def step_by_step(
+    fleet: Physics, landed: np.ndarray, prompt: np.ndarray, answer: np.ndarray
+) -> np.ndarray:
+    """When each request finishes, by running every single iteration: what the plant skips."""
+    law = fleet.decode
+    finished = np.full(len(landed), np.nan)
+    batch: dict[int, int] = {}
+    now, following = 0.0, 0
+    while following < len(landed) or batch:
+        if not batch:
+            now = max(now, landed[following])
+        while following < len(landed) and landed[following] <= now:
+            batch[following] = 0
+            following += 1
+        context = sum(prompt[request] + done for request, done in batch.items())
+        now += law.base_seconds + law.seconds_per_sequence * len(batch)
+        now += law.seconds_per_context_token * context
+        for request in list(batch):
+            batch[request] += 1
+            if batch[request] == answer[request]:
+                finished[request] = now
+                del batch[request]
+    return finished
+
+
+@pytest.mark.parametrize("rate", [0.5, 5.0, 15.0])
+def test_skipping_iterations_is_the_same_as_running_every_one(rate: float) -> None:
+    random = np.random.default_rng(11)
+    count = 400
+    fleet = prefill_queue()
+    fleet = replace(
+        fleet,
+        prefill=replace(fleet.prefill, seconds_per_token=0.0, base_seconds=0.001),
+        decode=replace(
+            fleet.decode,
+            base_seconds=0.01,
+            seconds_per_sequence=1e-4,
+            seconds_per_context_token=2e-7,
+        ),
+    )
+    arrivals = np.cumsum(0.001 + random.exponential(1 / rate, count))
+    prompt = np.ceil(random.exponential(1000, count))
+    answer = np.ceil(random.exponential(150, count))
+    plant = Plant(fleet, PerRole(1, 1), compiled=False)
+    plant.offer(Requests.of(arrivals, prompt, answer))
+    plant.advance(1e6)
+    told = plant.take_finished()
+    order = np.argsort(told.arrival_seconds)
+    expected = step_by_step(fleet, arrivals + 0.001, prompt, answer)
+    np.testing.assert_allclose(told.finished_seconds[order], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("router", [pytest.param(r, id=r.value) for r in Router])
+def test_more_load_never_helps(router: Router) -> None:
+    means = []
+    for load in (1.6, 2.0, 2.4, 2.8):
+        seeds = range(6)
+        runs = [run(prefill_queue(router), PerRole(3, 1), load, exponential, s) for s in seeds]
+        means.append(np.mean([np.mean(ttft) for ttft, _ in runs]))
+    assert means == sorted(means)

@@ -1,0 +1,158 @@
+"""The live procedure run over a recorded series, cell by cell, and scored. Nothing looks ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.conformal import Adaptive, fading, raises
+from forecasting.ensemble import REFERENCE
+from forecasting.forecaster import Fit
+from forecasting.log_scale import LogScale
+from forecasting.scoring import coverage, mase, pinball, width
+from forecasting.series import Floats, Series
+from forecasting.tracker import Tracker, TrackerSettings
+
+ENSEMBLE = "ensemble"
+FitAll = Callable[[Series], Iterable[Fit]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Step:
+    """One forecast of a backtest: made when `cell` was the newest, and what came."""
+
+    cell: int
+    tracker: Tracker
+    truth: float
+
+    @property
+    def centres(self) -> Floats:
+        """Central forecast of the target by each model; NaN for one that did not take part."""
+        return self.tracker.ledger.open[-1].centres
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How one model did as the only one in use, calibrated like the ensemble.
+
+    While it cannot run the last value stands in, so all models are scored on the same forecasts.
+    """
+
+    model: str
+    forecasts: int
+    pinball: float
+    pinball_last_value: float
+    mase: float
+    coverage: float
+    width: float
+
+
+def followed(
+    series: Series, tracker: Tracker, fit_all: FitAll, refit_cells: int
+) -> Iterator[Tracker]:
+    """Yield the tracker after each cell of the series, with a refit every `refit_cells` cells."""
+    tracker = tracker.update(series.start_seconds, None)
+    for cell, value in enumerate(series.values):
+        tracker = tracker.closed(np.array([value]))
+        yield tracker
+        if (cell + 1) % refit_cells == 0:
+            tracker = tracker.with_fits(fit_all(tracker.plausible_history()))
+
+
+def warmed_up(series: Series, settings: TrackerSettings, fit_all: FitAll) -> Tracker:
+    """A tracker that knows the whole history and has rehearsed on the newest part of it.
+
+    At most half of the history is rehearsed, as many cells as evidence is kept, so that the
+    models of the rehearsal have something to be fitted to. One fit before and one after it.
+    """
+    rehearsed = min(settings.evidence_rows, len(series) // 2)
+    known = len(series) - rehearsed
+    tracker = Tracker.fresh(settings).update(series.start_seconds, None)
+    if known:
+        tracker = tracker.closed(series.values[:known])
+        tracker = tracker.with_fits(fit_all(tracker.plausible_history()))
+    for value in series.values[known:]:
+        tracker = tracker.closed(np.array([value]))
+    return tracker.with_fits(fit_all(tracker.plausible_history())) if len(series) else tracker
+
+
+def follow(
+    series: Series, settings: TrackerSettings, fit_all: FitAll, refit_cells: int
+) -> list[Step]:
+    """Every forecast that the service would have made and whose truth the series holds."""
+    steps = []
+    trackers = followed(series, Tracker.fresh(settings), fit_all, refit_cells)
+    for cell, tracker in enumerate(trackers):
+        truth = settings.target.truth(series.values, cell)
+        whole = cell + settings.target.last_step < len(series)
+        if tracker.forecast.upper is not None and whole and not np.isnan(truth):
+            steps.append(Step(cell=cell, tracker=tracker, truth=truth))
+    return steps
+
+
+def scores(series: Series, steps: list[Step], first_cell: int) -> list[Score]:
+    """Score the ensemble and every model that ever took part, from `first_cell` on."""
+    settings = steps[0].tracker.settings
+    centres = np.array([step.centres for step in steps])
+    cells = np.array([step.cell for step in steps])
+    truths = np.array([step.truth for step in steps])
+    stand_in = centres[:, settings.names.index(REFERENCE)]
+    uppers: dict[str, Floats] = {}
+    middles: dict[str, Floats] = {}
+    for column, name in enumerate(settings.names):
+        if np.isnan(centres[:, column]).all():
+            continue
+        middles[name] = np.where(np.isnan(centres[:, column]), stand_in, centres[:, column])
+        uppers[name] = calibrated(cells, middles[name], truths, settings)
+    uppers[ENSEMBLE] = np.array([step.tracker.forecast.upper for step in steps])
+    middles[ENSEMBLE] = np.array([step.tracker.forecast.centre for step in steps])
+    scored = cells >= first_cell
+    return _rows(series, truths[scored], _take(middles, scored), _take(uppers, scored), settings)
+
+
+def calibrated(cells: Floats, centres: Floats, truths: Floats, settings: TrackerSettings) -> Floats:
+    """Upper quantiles that one model alone would have promised, with feedback as late as live."""
+    scale = LogScale.of_errors(truths)
+    scores_ = scale.up(truths) - scale.up(centres)
+    uppers = centres.copy()
+    adaptive = Adaptive.covering(settings.fraction)
+    resolved = 0
+    for row, cell in enumerate(cells):
+        while cells[resolved] <= cell - settings.target.last_step:
+            if resolved >= settings.least_rows:
+                adaptive = adaptive.after(bool(truths[resolved] > uppers[resolved]))
+            resolved += 1
+        if resolved >= settings.least_rows:
+            past = scores_[max(resolved - settings.evidence_rows, 0) : resolved]
+            age = fading(len(past), settings.choosing.half_life_rows)
+            raised = raises(past[:, None], age, adaptive.level)[0]
+            uppers[row] = scale.down(scale.up(centres[row : row + 1]) + raised)[0]
+    return uppers
+
+
+def _take(columns: Mapping[str, Floats], rows: np.ndarray) -> dict[str, Floats]:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _rows(
+    series: Series,
+    truths: Floats,
+    middles: Mapping[str, Floats],
+    uppers: Mapping[str, Floats],
+    settings: TrackerSettings,
+) -> list[Score]:
+    reference = float(pinball(truths, uppers[REFERENCE], settings.fraction).mean())
+    return [
+        Score(
+            model=name,
+            forecasts=len(truths),
+            pinball=float(pinball(truths, upper, settings.fraction).mean()),
+            pinball_last_value=reference,
+            mase=mase(truths, middles[name], series.values),
+            coverage=coverage(truths, upper),
+            width=width(truths, upper),
+        )
+        for name, upper in uppers.items()
+    ]

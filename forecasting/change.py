@@ -1,0 +1,54 @@
+"""Has the load stopped behaving as it did? A two-sided cumulative sum of surprises."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+_ALLOWANCE = 1.0
+_ALARM = 14.0
+_LARGEST_SURPRISE = 6.0
+_MEMORY_CELLS = 100
+_LEAST_CELLS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeWatch:
+    """Page's CUSUM over one-step errors in units of their usual size.
+
+    An error counts at most six times its usual size, so one wild cell is no change: it takes three
+    in a row, or more of smaller ones, in the same direction.
+    """
+
+    usual_error: float = 0.0
+    cells: int = 0
+    above: float = 0.0
+    below: float = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether the newest error raised the alarm."""
+        return max(self.above, self.below) > _ALARM
+
+    def after(self, error: float) -> ChangeWatch:
+        """Take in a one-step error on the log scale; NaN changes nothing. An alarm starts anew."""
+        if math.isnan(error):
+            return self
+        size = abs(error)
+        ready = self.cells >= _LEAST_CELLS and self.usual_error > 0
+        if ready:
+            size = min(size, _LARGEST_SURPRISE * self.usual_error)
+        usual = self.usual_error + (size - self.usual_error) / min(self.cells + 1, _MEMORY_CELLS)
+        grown = replace(self, usual_error=usual, cells=self.cells + 1, above=0.0, below=0.0)
+        if not ready:
+            return grown
+        surprise = math.copysign(size, error) / self.usual_error
+        past = UNWATCHED if self.changed else self
+        return replace(
+            grown,
+            above=max(past.above + surprise - _ALLOWANCE, 0.0),
+            below=max(past.below - surprise - _ALLOWANCE, 0.0),
+        )
+
+
+UNWATCHED = ChangeWatch()

@@ -1,0 +1,118 @@
+"""`planner backtest`: what each forecasting model and the ensemble would have promised."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+from forecasting.forecaster import Forecaster
+from forecasting.registry import forecasters
+from planner.backtesting import Plan, Result, evaluate
+from planner.commands.arguments import positive
+from planner.errors import UserError
+from planner.recorded import recorded
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to forecast, how far ahead, how surely."""
+    plan = Plan(forecasters=())
+    add = parser.add_argument
+    add("recordings", nargs="+", type=Path, metavar="SERIES_OR_TRACE",
+        help="a rate table (.csv) or a request trace")  # fmt: skip
+    add("--lead", type=positive,
+        help="seconds until a replica asked for now serves (default 600, or 120 on cells of less "
+        "than a minute)")  # fmt: skip
+    add("--hold", type=positive, default=plan.hold_seconds,
+        help="seconds for which the peak after that counts (default: one cell)")  # fmt: skip
+    add("--quantile", type=_fraction, default=plan.fraction,
+        help="share of forecasts that must suffice (default %(default)s)")  # fmt: skip
+    add("--refit-hours", type=positive, default=plan.refit_seconds / 3600,
+        help="hours between fits, at least 24 cells (default %(default)s)")  # fmt: skip
+    add("--models", help="names separated by commas (default: all that are installed)")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--html", type=Path, metavar="FILE", help="write the fan charts as one page")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score every series in every file and print the rows."""
+    plan = Plan(
+        forecasters=_chosen(args.models),
+        lead_seconds=args.lead,
+        hold_seconds=args.hold,
+        fraction=args.quantile,
+        refit_seconds=args.refit_hours * 3600,
+    )
+    results = []
+    for path in args.recordings:
+        for one in recorded(path):
+            result = evaluate(one, plan)
+            if result is None:
+                print(f"planner: {one.name}: too short to score", file=sys.stderr)
+            else:
+                results.append(result)
+    if not results:
+        raise UserError("no series was long enough; a backtest takes some 20 cells")
+    if args.html:
+        from planner.fan_chart import page
+
+        args.html.write_text(page(results), encoding="utf-8")
+    print(_json(results) if args.json else "\n\n".join(map(_text, results)))
+    return 0
+
+
+def _json(results: list[Result]) -> str:
+    rows = [
+        {
+            key: None if isinstance(v, float) and not math.isfinite(v) else v
+            for key, v in row.items()
+        }
+        for result in results
+        for row in result.rows
+    ]
+    weights = {result.name: result.weights for result in results}
+    refusals = {
+        result.name: {name: why.detail for name, why in result.refusals.items()}
+        for result in results
+    }
+    return json.dumps({"rows": rows, "weights": weights, "refusals": refusals}, indent=1)
+
+
+def _text(result: Result) -> str:
+    head = f"{'model':<16}{'pinball':>10}{'of last':>9}{'MASE':>7}{'cover':>8}{'width':>8}"
+    lines = [
+        f"{result.name}: {result.rows[0]['forecasts']} forecasts",
+        head + f"{'fit s':>8}{'upd ms':>8}",
+    ]
+    for row in sorted(result.rows, key=lambda row: float(str(row["pinball"]))):
+        loss, last = float(str(row["pinball"])), float(str(row["pinball_last_value"]))
+        share = loss / last if last else math.nan
+        lines.append(
+            f"{row['model']:<16}{loss:>10.4g}{share:>9.1%}{row['mase']:>7.2f}"
+            f"{row['coverage']:>8.1%}{row['width']:>8.1%}{row['fit_seconds']:>8.2f}"
+            f"{row['update_milliseconds']:>8.2f}"
+        )
+    used = ", ".join(f"{name} {share:.0%}" for name, share in result.weights.items())
+    lines.append(f"ensemble used: {used}")
+    lines += [f"{name} cannot run: {why.detail}" for name, why in result.refusals.items()]
+    return "\n".join(lines)
+
+
+def _chosen(names: str | None) -> tuple[Forecaster, ...]:
+    known = {one.name: one for one in forecasters()}
+    if names is None:
+        return tuple(known.values())
+    wanted = ["last_value", *(name.strip() for name in names.split(","))]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise UserError(f"no model {unknown[0]!r}; there are {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(wanted))
+
+
+def _fraction(text: str) -> float:
+    value = positive(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return value

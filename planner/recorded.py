@@ -1,0 +1,67 @@
+"""Recorded load as series: tables of counts or rates, and request traces counted per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from forecasting.series import Series
+from planner.errors import UserError
+from replay.requests import Floats
+from replay.traces.rates import regular
+from replay.traces.registry import open_trace
+from replay.traces.series import LAYOUTS
+from replay.traces.source import Options, Source, first_lines
+from replay.traces.trace import Ledger, Trace, TraceError
+
+CELL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A named series in requests per second, from time 0 on."""
+
+    name: str
+    series: Series
+
+
+def recorded(path: Path) -> Iterator[Recorded]:
+    """Give every series of a table, or a trace's arrivals in cells of 10 s.
+
+    UserError when the file is neither, or has a line that is wrong.
+    """
+    try:
+        head = first_lines(path)
+        name = path.name.split(".")[0]
+        if head and head[0].strip() in LAYOUTS:
+            yield from _columns(
+                name, Source(path=path, head=head, options=Options(), ledger=Ledger())
+            )
+        else:
+            counts = arrivals_per_cell(open_trace(path))[:-1]  # the last cell is cut off
+            yield Recorded(name, Series(0.0, CELL_SECONDS, counts / CELL_SECONDS))
+    except TraceError as error:
+        raise UserError(str(error)) from error
+
+
+def _columns(name: str, source: Source) -> Iterator[Recorded]:
+    layout = LAYOUTS[source.head[0].strip()]
+    for column in layout.series:
+        step, values = regular(source, layout, column)
+        rates = values if layout.per_second else values / step
+        full_name = name if len(layout.series) == 1 else f"{name}:{column}"
+        yield Recorded(full_name, Series(0.0, step, rates))
+
+
+def arrivals_per_cell(trace: Trace) -> Floats:
+    """Requests in each cell of 10 s from the start of the trace."""
+    counts = np.zeros(0)
+    for chunk in trace.chunks():
+        cells = (chunk.arrival_seconds // CELL_SECONDS).astype(np.int64)
+        size = max(len(counts), int(cells.max(initial=-1)) + 1)
+        longer = np.pad(counts, (0, size - len(counts)))
+        counts = longer + np.bincount(cells, minlength=size)
+    return counts

@@ -1,0 +1,53 @@
+"""Who else sets the replicas of an object: autoscalers that name it as their target."""
+
+from __future__ import annotations
+
+from planner.kube import FIELD_MANAGER, Json, Kube, KubeError, Resource, Target
+from planner.workloads.kind import Permission, dig
+
+# KEDA and Grove act through HPAs that they make; the ScaledObject is the better name for KEDA's.
+_AUTOSCALERS = (
+    (Resource("keda.sh", "v1alpha1", "scaledobjects"), "KEDA ScaledObject"),
+    (Resource("autoscaling.aibrix.ai", "v1alpha1", "podautoscalers"), "AIBrix PodAutoscaler"),
+    (Resource("autoscaling", "v2", "horizontalpodautoscalers"), "HorizontalPodAutoscaler"),
+)
+PERMISSIONS = tuple(
+    Permission(resource.group, resource.plural, ("list",)) for resource, _ in _AUTOSCALERS
+)
+
+
+async def find_autoscaler(api: Kube, targets: tuple[Target, ...]) -> str | None:
+    """Name the autoscaler of any of the objects; KubeError when it may not look.
+
+    An autoscaler's API that is not installed holds none.
+    """
+    for resource, label in _AUTOSCALERS:
+        try:
+            found = await api.find(resource, targets[0].namespace)
+        except KubeError as error:
+            if error.status == 404:
+                continue
+            raise
+        for each in found:
+            if any(_aims_at(each, target) for target in targets):
+                return f"{label} {dig(each, 'metadata', 'name')}"
+    return None
+
+
+def _aims_at(autoscaler: Json, target: Target) -> bool:
+    """Compare names and kinds; `Deployment` is KEDA's default kind."""
+    reference = dig(autoscaler, "spec", "scaleTargetRef") or {}
+    plural = str(reference.get("kind") or "Deployment").lower() + "s"
+    return reference.get("name") == target.name and plural == target.resource.plural
+
+
+def last_manager(found: Json) -> str:
+    """Name who wrote replicas last, other than the planner, as the server has recorded it."""
+    fields = dig(found, "metadata", "managedFields") or []
+    writers = [
+        (str(each.get("time") or ""), str(each.get("manager")))
+        for each in fields
+        if each.get("manager") != FIELD_MANAGER
+        and (each.get("subresource") == "scale" or "f:replicas" in str(each.get("fieldsV1")))
+    ]
+    return max(writers)[1] if writers else "somebody"

@@ -1,0 +1,103 @@
+"""What is found can be configured: discovery against the same server double, by command line."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from planner.kube import Resource
+from planner.workloads.config import WorkloadConfig, make_workload
+from planner.workloads.discovery import discover
+from policies.types import PoolState
+
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+GRAPHS = Resource("nvidia.com", "v1beta1", "dynamographdeployments")
+
+
+def deployment(name: str, *, labels: dict | None = None, owner: str | None = None) -> dict:
+    owners = [{"kind": owner, "name": "o", "controller": True}] if owner else []
+    return {
+        "metadata": {"namespace": "llm", "name": name, "ownerReferences": owners},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": labels or {}}},
+        },
+        "status": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("objects", "names"),
+    [
+        pytest.param(
+            [deployment("vllm-prefill"), deployment("vllm-decode"), deployment("web")],
+            {"prefill": "vllm-prefill", "decode": "vllm-decode"},
+            id="by-name",
+        ),
+        pytest.param(
+            [
+                deployment("m-p", labels={"llm-d.ai/role": "prefill"}),
+                deployment("m-p2"),
+                deployment("m-decode"),
+            ],
+            None,
+            id="labels-of-another-stem-make-no-pair",
+        ),
+        pytest.param(
+            [deployment("a-prefill", owner="DynamoComponent"), deployment("a-decode")],
+            None,
+            id="owned-by-a-controller",
+        ),
+        pytest.param([deployment("prefilled"), deployment("decoder")], None, id="other-words"),
+    ],
+)
+async def test_deployments_pair_by_name_and_label(api_server, objects, names):
+    server, kube = api_server
+    for each in objects:
+        server.put(DEPLOYMENTS, each)
+    found = await discover(kube, "llm")
+    assert [{str(role): pool["name"] for role, pool in each.pools.items()} for each in found] == (
+        [names] if names else []
+    )
+
+
+async def test_the_printed_configuration_reads_the_workload(api_server):
+    server, kube = api_server
+    components = [
+        {"name": "Frontend", "type": "frontend", "replicas": 1},
+        {"name": "VllmPrefillWorker", "type": "prefill", "replicas": 2},
+        {"name": "VllmDecodeWorker", "type": "decode", "replicas": 3},
+    ]
+    meta = {"namespace": "llm", "name": "llama"}
+    server.put(GRAPHS, {"metadata": meta, "spec": {"components": components}, "status": {}})
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "planner", "discover", "-n", "llm"),
+        *("--api-server", server.url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, errors = await done.communicate()
+    assert done.returncode == 0, errors.decode()
+    config = WorkloadConfig.model_validate(yaml.safe_load(out)["workload"])
+    pools = await make_workload(config, kube).read(0.0)
+    assert all(isinstance(pool, PoolState) for pool in pools)
+    assert pools.map(lambda pool: pool.desired_replicas).decode == 3
+
+
+async def test_nothing_found_says_what_would_be(api_server):
+    server, _ = api_server
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "planner", "discover", "-n", "llm"),
+        *("--api-server", server.url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    _, errors = await done.communicate()
+    assert done.returncode == 2
+    assert b"no pair that is recognised" in errors
+    assert b"Traceback" not in errors

@@ -1,0 +1,112 @@
+"""Events on the pools: news once, nothing twice, and never a tick lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from planner.journal import Record
+from planner.ports import WriteFailure
+from planner.workloads.config import WorkloadConfig
+from planner.workloads.deployment import Deployment
+from planner.workloads.notices import ANNOTATION, Notices
+from policies.types import Decision, Hold, HoldReason, Observation, PerRole, Role, Unavailable
+
+CONFIG = {
+    "namespace": "llm",
+    "prefill": {"kind": "Deployment", "name": "p"},
+    "decode": {"kind": "Deployment", "name": "d"},
+}
+
+
+def record(
+    target: PerRole[int] | None = None,
+    hold: Hold | None = None,
+    failures: tuple[WriteFailure, ...] = (),
+) -> Record:
+    return Record(
+        observation=Observation(observed_at_seconds=0.0, window_seconds=60.0),
+        pools=PerRole(Unavailable("-"), Unavailable("-")),
+        decision=Decision(
+            decided_at_seconds=1_700_000_000.0, current=PerRole(2, 3), target=target, hold=hold
+        ),
+        applied=target is not None,
+        failures=failures,
+    )
+
+
+def told(server) -> list[tuple[str, str]]:
+    events = [found for key, found in server.objects.items() if key[1] == "events"]
+    return sorted((each["involvedObject"]["name"], each["reason"]) for each in events)
+
+
+@pytest.fixture
+def notices(api_server):
+    server, kube = api_server
+    return server, Notices(kube, WorkloadConfig.model_validate(CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        pytest.param([record(PerRole(2, 5))], [("d", "Scaled")], id="a-change-of-one"),
+        pytest.param(
+            [record(PerRole(1, 5))], [("d", "Scaled"), ("p", "Scaled")], id="a-change-of-both"
+        ),
+        pytest.param(
+            [record(PerRole(2, 5), failures=(WriteFailure(Role.DECODE, "refused"),))],
+            [("d", "ScaleFailed")],
+            id="a-failure",
+        ),
+        pytest.param(
+            [
+                record(hold=Hold(HoldReason.METRICS_STALE, "61 s old")),
+                record(hold=Hold(HoldReason.METRICS_STALE, "71 s old")),
+            ],
+            [("d", "HoldMetricsStale"), ("p", "HoldMetricsStale")],
+            id="the-same-hold-once",
+        ),
+        pytest.param(
+            [
+                record(hold=Hold(HoldReason.ALREADY_RIGHT, "")),
+                record(PerRole(2, 5)),
+                record(hold=Hold(HoldReason.ALREADY_RIGHT, "")),
+            ],
+            [
+                ("d", "HoldAlreadyRight"),
+                ("d", "HoldAlreadyRight"),
+                ("d", "Scaled"),
+                ("p", "HoldAlreadyRight"),
+            ],
+            id="a-hold-after-a-change-is-news",
+        ),
+    ],
+)
+async def test_only_news_is_told(notices, records, expected):
+    server, tell = notices
+    for each in records:
+        tell(each)
+        await tell.settle()
+    assert told(server) == expected
+
+
+async def test_a_server_that_refuses_events_costs_nothing(notices):
+    server, tell = notices
+    server.granted = []
+    tell(record(PerRole(2, 5)))
+    await tell.settle()
+    assert told(server) == []
+
+
+async def test_the_last_decision_is_annotated_when_asked_for(api_server):
+    server, kube = api_server
+    meta = {"namespace": "llm", "name": "d", "annotations": {"kept": "yes"}}
+    server.put(Deployment.resource, {"metadata": meta, "spec": {"replicas": 3}, "status": {}})
+    config = WorkloadConfig.model_validate({**CONFIG, "notices": {"annotate": True}})
+    tell = Notices(kube, config)
+    tell(record(PerRole(2, 5)))
+    await tell.settle()
+    annotations = server.at(Deployment.resource, "d")["metadata"]["annotations"]
+    assert json.loads(annotations[ANNOTATION])["message"] == "decode from 3 to 5 replicas"
+    assert annotations["kept"] == "yes"

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecasting.conformal import Adaptive, fading, raises
+from forecasting.scoring import coverage, mase, newsvendor_fraction, pinball, width
+
+
+@given(st.floats(0.1, 50.0), st.floats(0.1, 50.0))
+def test_the_newsvendor_quantile_has_the_least_cost(shortage, surplus):
+    demand = np.linspace(0.0, 100.0, 1001)
+
+    def cost(supply):
+        short, over = np.maximum(demand - supply, 0), np.maximum(supply - demand, 0)
+        return float((shortage * short + surplus * over).mean())
+
+    best = 100 * newsvendor_fraction(shortage, surplus)
+    assert all(cost(best) <= cost(other) * 1.001 for other in np.linspace(0, 100, 21))
+
+
+@pytest.mark.parametrize("costs", [(0.0, 1.0), (1.0, -1.0)])
+def test_costs_must_be_above_zero(costs):
+    with pytest.raises(ValueError, match="above 0"):
+        newsvendor_fraction(*costs)
+
+
+def test_pinball_charges_shortage_by_the_fraction_and_surplus_by_the_rest():
+    loss = pinball(np.array([10.0, 10.0]), np.array([8.0, 14.0]), 0.9)
+    np.testing.assert_allclose(loss, [1.8, 0.4])
+
+
+def test_summaries():
+    truth, upper = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 2.0, 2.0, 5.0])
+    assert coverage(truth, upper) == 0.75
+    assert width(truth, upper) == pytest.approx(0.1)
+    assert mase(truth, truth + 1, np.array([0.0, 2.0, 4.0])) == 0.5
+    assert np.isnan(mase(truth, truth, np.ones(5)))
+
+
+def test_few_scores_give_the_largest_of_them():
+    scores = np.array([[1.0], [5.0], [2.0]])
+    assert raises(scores, np.ones(3), 0.9)[0] == 5.0
+
+
+def test_with_equal_weights_the_raise_is_the_split_conformal_quantile():
+    scores = np.random.default_rng(0).permutation(99.0 + np.arange(99))[:, None]
+    assert raises(scores, np.ones(99), 0.9)[0] == np.sort(scores[:, 0])[89]  # ceil(100 x 0.9)
+
+
+def test_newer_scores_weigh_more():
+    scores = np.concatenate((np.full(100, 10.0), np.full(100, 1.0)))[:, None]
+    assert raises(scores, np.ones(200), 0.6)[0] == 10.0
+    assert raises(scores, fading(200, 20.0), 0.6)[0] == 1.0
+
+
+@given(st.lists(st.booleans(), min_size=200, max_size=400))
+def test_whatever_comes_the_level_stays_a_level(outcomes):
+    adaptive = Adaptive.covering(0.9)
+    for missed in outcomes:
+        adaptive = adaptive.after(missed=missed)
+        assert 0.5 <= adaptive.level <= 0.998
+
+
+def test_a_miss_moves_nine_times_as_far_as_a_hit():
+    start = Adaptive.covering(0.9)
+    assert start.after(missed=True).level - start.level == pytest.approx(
+        9 * (start.level - start.after(missed=False).level)
+    )

@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import pytest
+
+from planner.__main__ import main
+from planner.backtesting import Plan
+from planner.recorded import recorded
+
+COLUMNS = ("series", "model", "pinball", "pinball_last_value", "mase", "coverage", "width",
+           "fit_seconds", "update_milliseconds")  # fmt: skip
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Three days of counts at 10 minutes with a daily wave."""
+    cells = np.arange(3 * 144)
+    counts = np.random.default_rng(0).poisson(6000 * (1 + 0.5 * np.sin(2 * np.pi * cells / 144)))
+    times = np.datetime64("2026-03-01T00:00:00") + cells * np.timedelta64(10, "m")
+    path = tmp_path / "load.csv"
+    lines = (f"{time}Z,{count}" for time, count in zip(times, counts, strict=True))
+    path.write_text("timestamp,count\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_rows_for_every_model_and_the_ensemble(table, capsys):
+    assert main(["backtest", str(table), "--models", "ets,lagged_ridge", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in said["rows"]] == [
+        "last_value",
+        "ets",
+        "lagged_ridge",
+        "ensemble",
+    ]
+    for row in said["rows"]:
+        assert set(COLUMNS) <= set(row)
+        assert 0.5 < row["coverage"] <= 1.0
+    by_model = {row["model"]: row for row in said["rows"]}
+    last = by_model["last_value"]
+    assert last["pinball"] == last["pinball_last_value"]
+    assert by_model["ensemble"]["pinball"] < last["pinball"]
+    assert sum(said["weights"]["load"].values()) == pytest.approx(1.0)
+
+
+def test_a_table_for_people_says_what_cannot_run(table, capsys):
+    assert main(["backtest", str(table), "--models", "seasonal_naive"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("load: ")
+    assert "seasonal_naive" in text
+    assert "ensemble used:" in text
+
+
+def test_the_page_needs_no_network(table, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert main(["backtest", str(table), "--models", "ets", "--html", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert 'src="http' not in text
+    assert "what came" in text
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["nowhere.csv"], "nowhere.csv", id="no-such-file"),
+        pytest.param(["{table}", "--models", "magic"], "no model 'magic'; there are", id="model"),
+        pytest.param(["{table}", "--quantile", "1.5"], "not between 0 and 1", id="quantile"),
+        pytest.param(["{table}", "--lead", "-3"], "not a number above 0", id="lead"),
+        pytest.param(["{short}"], "long enough", id="too-short"),
+        pytest.param(["{broken}"], "line 3", id="broken-line"),
+    ],
+)
+def test_mistakes_are_told_without_traceback(table, tmp_path, capsys, arguments, says):
+    lines = table.read_text().splitlines(keepends=True)
+    (tmp_path / "short.csv").write_text("".join(lines[:5]))
+    (tmp_path / "broken.csv").write_text("".join([*lines[:2], "noon,many\n", *lines[2:9]]))
+    places = {name: tmp_path / f"{name}.csv" for name in ("short", "broken")}
+    filled = [argument.format(table=table, **places) for argument in arguments]
+    assert main(["backtest", *filled]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_trace_is_counted_in_cells_of_ten_seconds(tmp_path):
+    path = tmp_path / "trace.csv"
+    rows = [f"2026-01-01 00:00:{second:02d}.0000000,10,5" for second in (0, 1, 2, 11, 35)]
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(rows) + "\n")
+    (one,) = recorded(path)
+    np.testing.assert_allclose(one.series.values, [0.3, 0.1, 0.0])
+
+
+def test_refits_are_as_often_as_asked_but_leave_something_to_learn_between(table):
+    (one,) = recorded(table)
+    plan = Plan(forecasters=(), refit_seconds=6 * 3600.0)
+    assert plan.refit_cells(one.series) == 36
+    assert plan.settings(one.series).target.last_step == 1

@@ -1,0 +1,119 @@
+"""`planner replay` and `planner compare` from the command line to their JSON."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+
+import pytest
+
+from planner.__main__ import main
+
+HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+KEYS = {
+    *("policy", "trace", "joint_attainment", "gpu_hours", "gpu_hours_over_bound"),
+    *("scaling_events_per_hour", "p_d_ratio_mean"),
+}
+
+
+@pytest.fixture
+def trace(tmp_path):
+    """Ten minutes: 2 requests/s of 1,500 and 60 tokens, four times that in the middle."""
+    start = datetime(2023, 11, 16, 18, tzinfo=UTC)
+    gaps = [0.5] * 400 + [0.125] * 1600 + [0.5] * 400
+    times = [start + timedelta(seconds=seconds) for seconds in accumulate(gaps)]
+    lines = [f"{time:%Y-%m-%d %H:%M:%S.%f},1500,60\n" for time in times]
+    path = tmp_path / "busy.csv"
+    path.write_text(HEADER + "".join(lines))
+    return str(path)
+
+
+def told(capsys, *argv):
+    assert main(argv) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_replay_tells_how_it_went(trace, capsys):
+    result = told(capsys, "replay", trace, "--policy", "hpa", "--rate-scale", "5", "--json")
+    assert result["policy"] == "hpa"
+    assert result["trace"] == "busy"
+    assert result["requests"] == pytest.approx(12_000, rel=0.02)
+    assert (
+        0 < result["joint_attainment"] <= min(result["ttft_attainment"], result["itl_attainment"])
+    )
+    assert {"ttft_p95_seconds", "itl_p95_seconds", "gpu_hours", "scaling_events"} <= set(result)
+    assert result["simulated_requests_per_second"] == pytest.approx(
+        result["requests"] / result["wall_seconds"]
+    )
+    assert "llama-3-8b" in result["configuration"]
+
+
+def test_a_replay_is_the_same_again(trace, capsys):
+    runs = [
+        told(capsys, "replay", trace, "--rate-scale", "3.5", "--seed", "7", "--json")
+        for _ in range(2)
+    ]
+    for run in runs:
+        del run["wall_seconds"], run["simulated_requests_per_second"]
+    assert runs[0] == runs[1]
+
+
+def test_compare_sets_policies_against_the_bound(trace, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    argv = ["compare", trace, "--policies", "coupled,static_peak,bound", "--startup-seconds", "30"]
+    profile = ["--profile", "llama-3-70b-h100-fp8-tp2", "--processes", "1"]
+    result = told(capsys, *argv, *profile, "--html", str(page), "--json")
+    rows = {row["policy"]: row for row in result["rows"]}
+    assert list(rows) == ["coupled", "static_peak", "bound"]
+    assert all(set(row) >= KEYS and row["trace"] == "busy" for row in rows.values())
+    assert all(row["gpu_hours_over_bound"] >= 0.999 for row in rows.values() if row["attains"])
+    assert rows["static_peak"]["attains"]
+    assert rows["bound"]["gpu_hours_over_relaxed"] >= 1.0
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_parallel_processes_find_the_same(trace, capsys):
+    argv = ["compare", trace, "--policies", "hpa,rate_reactive", "--json", "--processes"]
+    assert told(capsys, *argv, "1") == told(capsys, *argv, "2")
+
+
+def test_a_slower_fleet_than_the_profile_costs_attainment_or_gpus(trace, capsys):
+    argv = ["replay", trace, "--policy", "static", "--rate-scale", "20", "--json"]
+    as_told = told(capsys, *argv)
+    slower = told(capsys, *argv, "--profile-error", "0.5")
+    assert slower["ttft_p95_seconds"] > as_told["ttft_p95_seconds"]
+    assert slower["gpu_hours"] == pytest.approx(as_told["gpu_hours"], rel=0.05)
+
+
+def test_knobs_reach_their_policy(trace, capsys):
+    argv = ["replay", trace, "--policy", "hpa", "--rate-scale", "20", "--json"]
+    plain = told(capsys, *argv)
+    roomy = told(capsys, *argv, "--knob", "hpa.target_fraction=0.3")
+    assert roomy["gpu_hours"] > plain["gpu_hours"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        pytest.param(["--policies", "hpc"], "no policy 'hpc'; there are:", id="policy"),
+        pytest.param(["--knob", "hpa"], "write it as POLICY.KNOB=VALUE", id="knob-form"),
+        pytest.param(["--knob", "hpa.target=1"], "hpa has: headroom, target_fraction", id="knob"),
+        pytest.param(["--rate-scale", "none"], "'none' is not a number above 0", id="rate"),
+        pytest.param(["--profile", "gpt"], "built in are:", id="profile"),
+        pytest.param(["--profile-error", "-2"], "not a number from -0.9 to 9", id="error"),
+    ],
+)
+def test_a_mistake_is_explained(trace, capsys, argv, message):
+    assert main(["compare", trace, *argv]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_trace_that_cannot_be_read_is_explained(tmp_path, capsys):
+    path = tmp_path / "bad.csv"
+    path.write_text(HEADER + "2023-11-16 18:00:00.0,100,5\n2023-11-16 18:00:01.0,many,5\n")
+    assert main(["compare", str(path), "--policies", "hpa"]) == 2
+    assert "line 3" in capsys.readouterr().err
+
+
+def test_two_traces_of_one_name_are_refused(trace, capsys):
+    assert main(["compare", trace, trace]) == 2
+    assert "same name" in capsys.readouterr().err

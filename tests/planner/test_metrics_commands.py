@@ -1,0 +1,134 @@
+"""`planner check` and `planner trace export` against a real Prometheus with a recorded fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from planner.__main__ import main
+from planner.clock import WallClock
+from planner.metrics.exposition import FleetCollector, FleetGauges, page
+from policies.types import PerRole
+from replay.requests import Requests
+from replay.tally import Tally
+from replay.traces import open_trace
+
+pytestmark = [pytest.mark.program("prometheus"), pytest.mark.program("promtool")]
+
+GAUGES = FleetGauges(
+    waiting_requests=PerRole(6.0, 2.0),
+    running_requests=PerRole(3.0, 96.0),
+    ready_replicas=PerRole(3, 4),
+    kv_usage_fraction=0.625,
+    kv_transfer_backlog_requests=5.0,
+)
+
+
+@pytest.fixture(scope="module")
+def recorded(start_prometheus: Callable[..., str]) -> str:
+    """The half hour that ends now, at two requests a second."""
+    tally, past, now = Tally(), [], WallClock().now_seconds()
+    collector = FleetCollector(lambda: (tally, GAUGES), "m")
+    for scrape in range(121):
+        past.append((now - 1800 + 15 * scrape, page(collector).decode(), {}))
+        columns = (np.full(30, value) for value in (0.0, 1000.0, 101.0, 250.0))
+        tally.arrive(Requests(*columns))
+        tally.first_tokens(np.full(30, 0.5))
+        tally.transfer(np.full(30, 0.04), np.full(30, 2.0**27))
+        tally.finish(np.full(30, 0.02), np.full(30, 101.0))
+    return start_prometheus(past=past)
+
+
+def config_file(folder: Path, url: str, **metrics: str) -> Path:
+    file = folder / "planner.yaml"
+    lines = "".join(f"  {name}: {value}\n" for name, value in metrics.items())
+    file.write_text(
+        f"metrics:\n  url: {url}\n  model: m\n  window_seconds: 60\n{lines}"
+        "workload:\n  namespace: llm\n"
+        "  prefill: {kind: Deployment, name: p}\n  decode: {kind: Deployment, name: d}\n"
+    )
+    return file
+
+
+def test_check_shows_every_signal_and_is_ready(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--metrics-only", "-c", str(config_file(tmp_path, recorded))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rate = next(line for line in lines if line.startswith("requests_per_second"))
+    assert rate.split()[1:3] == ["2", "requests/s"]
+    assert any(line.startswith("decode_live_pods") and "unknown" in line for line in lines)
+    assert lines[-1].startswith("ready")
+
+
+def test_check_names_the_preset_that_would_fit(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config_file(tmp_path, recorded, preset="sglang")
+    assert main(["check", "--metrics-only", "-c", str(file)]) == 1
+    text = capsys.readouterr().out
+    assert "metrics.preset: dynamo would find" in text
+    assert "FAILED   requests_per_second" in text
+    assert "metrics.queries.requests_per_second" in text
+
+
+def test_check_of_an_unreachable_server_fails_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config_file(tmp_path, "http://127.0.0.1:9")
+    assert main(["check", "--metrics-only", "-c", str(file)]) == 1
+    text = capsys.readouterr().out
+    assert "cannot be reached" in text
+    assert "not ready" in text.splitlines()[-1]
+
+
+def test_check_fails_when_the_pools_cannot_be_read(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config_file(tmp_path, recorded)
+    with file.open("a") as more:
+        more.write("  kubernetes: {api_server: 'http://127.0.0.1:9'}\n")
+    assert main(["check", "-c", str(file)]) == 1
+    text = capsys.readouterr().out
+    assert "FAILED   prefill pool: " in text
+    assert "FAILED   decode pool: " in text
+
+
+def test_an_exported_past_replays_at_its_own_rate_and_lengths(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "past.jsonl"
+    argv = ["trace", "export", "--prometheus", recorded, "--model", "m"]
+    assert main([*argv, "--start", "20m", "--end", "1m", "--step", "30", "-o", str(file)]) == 0
+    assert "with an arrival rate" in capsys.readouterr().out
+    requests = Requests.concat(open_trace(file).chunks())
+    # 19 minutes at 2/s are 2,280 +- 4 standard deviations of a Poisson count, ends included.
+    assert 2280 - 4 * 48 - 60 < len(requests) < 2280 + 4 * 48 + 120
+    assert requests.input_tokens.mean() == pytest.approx(1000, rel=0.01)
+    assert requests.output_tokens.mean() == pytest.approx(101, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"--start": "yesterday"}, "no time", id="no-time"),
+        pytest.param({"--start": "1h", "--end": "2h"}, "not before", id="backwards"),
+        pytest.param({"--preset": "vlm"}, "vlm", id="unknown-preset"),
+        pytest.param({"--prometheus": "http://127.0.0.1:9"}, "cannot be reached", id="refused"),
+        pytest.param({"--model": "absent"}, "nothing to export", id="nothing-there"),
+    ],
+)
+def test_a_wrong_export_is_one_paragraph_and_exit_code_2(
+    recorded: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: dict[str, str],
+    words: str,
+) -> None:
+    given = {"--prometheus": recorded, "--model": "m", "--start": "5m", "--namespace": "x"}
+    argv = [part for pair in {**given, **arguments}.items() for part in pair]
+    assert main(["trace", "export", *argv, "-o", str(tmp_path / "out")]) == 2
+    assert words in capsys.readouterr().err
