@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from replay.backends import dynamo
-from replay.backends.missing import BackendMissing
+from replay.backends.errors import BackendMissingError
 from replay.scene import Scene
 from replay.scoring import Score
 from replay.simulator import Policy, Step
 
-__all__ = ["BACKENDS", "NATIVE", "Backend", "BackendMissing"]
+__all__ = ["BACKENDS", "NATIVE", "Backend", "BackendMissingError"]
 
 
 class Backend(Protocol):
@@ -24,11 +24,12 @@ class Backend(Protocol):
         self,
         scene: Scene,
         policy: Policy,
+        /,
         *,
         tick_seconds: float | None = None,
         on_step: Callable[[Step], None] | None = None,
     ) -> Score:
-        """Play; BackendMissing when the simulator is not installed."""
+        """Play; BackendMissingError when the simulator is not installed."""
 
 
 NATIVE = "native"

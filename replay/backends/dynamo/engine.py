@@ -15,7 +15,6 @@ import numpy as np
 from policies.types import PerRole
 from replay.backends.dynamo.workload import BLOCK_TOKENS, Workload
 from replay.physics import DecodePhysics, Physics, PrefillPhysics, Router, ScaleIn, TransferPhysics
-from replay.requests import Floats
 
 # Dynamo interpolates linearly between the points of its timing tables.
 _PROMPT_POINTS = 1024
@@ -25,12 +24,16 @@ _LONGEST_CONTEXT_TOKENS = 2.0**21
 _UNLIMITED_SEQUENCES = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineArguments:
-    """What Dynamo is told of each pool, and its name for the way requests are routed."""
+    """A fleet in Dynamo's words: the workers of each pool, and how requests reach them.
+
+    A queue threshold of 0 keeps prompts in one queue until a worker has nothing to prefill.
+    """
 
     pools: PerRole[dict[str, Any]]
-    router_mode: str
+    router_mode: str = "round_robin"
+    router_queue_threshold: float | None = None
 
 
 def arguments(physics: Physics, workload: Workload, folder: Path) -> EngineArguments:
@@ -63,6 +66,7 @@ def arguments(physics: Physics, workload: Workload, folder: Path) -> EngineArgum
             }
         ),
         router_mode="round_robin" if physics.router is Router.ROUND_ROBIN else "kv_router",
+        router_queue_threshold=0.0 if physics.router is Router.LEAST_LOADED else None,
     )
 
 
@@ -97,7 +101,7 @@ def _transfer(law: TransferPhysics) -> dict[str, Any]:
     }
 
 
-def _prefill_table(law: PrefillPhysics, workload: Workload) -> dict[str, Floats]:
+def _prefill_table(law: PrefillPhysics, workload: Workload) -> dict[str, Any]:
     """Seconds of a prefill pass by its new tokens.
 
     One prompt at a time, that is our law for a prompt without prefix hits. With a token budget, a
@@ -116,7 +120,7 @@ def _prefill_table(law: PrefillPhysics, workload: Workload) -> dict[str, Floats]
     return {"prefill_isl": tokens, "prefill_ttft_ms": 1000.0 * seconds}
 
 
-def _decode_table(law: DecodePhysics) -> dict[str, Floats]:
+def _decode_table(law: DecodePhysics) -> dict[str, Any]:
     """Seconds of a decode pass by the KV tokens in use and the mean context of a sequence.
 
     KV tokens over the mean context is the number of sequences, so this is our law itself.

@@ -1,17 +1,18 @@
-"""One run of a scene in Dynamo's replay."""
+"""One run in Dynamo's replay, of a scene or of a fleet described in Dynamo's own words."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from policies.config import Slo
+from policies.config import PolicySettings
 from policies.types import PerRole
-from replay.backends.dynamo.engine import arguments
+from replay.backends.dynamo.engine import EngineArguments, arguments
 from replay.backends.dynamo.hook import Hook
 from replay.backends.dynamo.runtime import run_trace_replay
 from replay.backends.dynamo.snapshot import Gauge, Pools, Window
@@ -31,64 +32,99 @@ def play(
 ) -> Score:
     """Run a policy in Dynamo's replay; a fixed fleet starts as such.
 
-    The outcome of every request is kept until the end, about 15 kB each. BackendMissing without
-    the wheel, ValueError for a trace or physics that cannot be put to it.
+    The outcome of every request is kept until the end, about 15 kB each. BackendMissingError
+    without the wheel, ValueError for physics that Dynamo's replay cannot do.
     """
-    initial = policy.replicas if isinstance(policy, Static) else scene.initial
-    pools = Pools(initial)
     with tempfile.TemporaryDirectory(prefix="dynamo-replay-") as name:
         folder = Path(name)
         trace_file = folder / "trace.jsonl"
         workload = write(scene.trace, trace_file)
-        if not workload.requests:
-            raise ValueError(f"trace {scene.trace.name!r} holds no requests")
+        stage = Stage(
+            trace_file=trace_file,
+            block_tokens=BLOCK_TOKENS,
+            workload=workload,
+            engine=arguments(scene.physics, workload, folder),
+            kv_capacity_tokens=scene.physics.decode.kv_capacity_tokens,
+            gpus_per_replica=scene.physics.gpus_per_replica,
+            settings=scene.settings,
+            initial=policy.replicas if isinstance(policy, Static) else scene.initial,
+        )
+        return stage.play(policy, tick_seconds or scene.tick_seconds, on_step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A trace file and the fleet that it meets. `kv_capacity_tokens` is one decode replica's."""
+
+    trace_file: Path
+    block_tokens: int
+    workload: Workload
+    engine: EngineArguments
+    kv_capacity_tokens: float
+    gpus_per_replica: PerRole[int]
+    settings: PolicySettings
+    initial: PerRole[int]
+
+    def play(
+        self,
+        policy: Policy,
+        tick_seconds: float,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> Score:
+        """Run a policy from the first request to the last token, or an hour past the last one."""
+        pools = Pools(self.initial)
+        gauge = Gauge(
+            window=Window(),
+            kv_capacity_tokens=self.kv_capacity_tokens,
+            input_length_cv=self.settings.input_length_cv,
+        )
         hook = Hook(
             policy,
-            Gauge(
-                window=Window(),
-                kv_capacity_tokens=scene.physics.decode.kv_capacity_tokens,
-                input_length_cv=scene.settings.input_length_cv,
-            ),
+            gauge,
             pools,
-            tick_seconds=tick_seconds or scene.tick_seconds,
-            first_seconds=workload.first_seconds,
+            tick_seconds=tick_seconds,
+            first_seconds=self.workload.first_seconds,
         )
         hook.on_step = on_step
-        engine = arguments(scene.physics, workload, folder)
-        lasts_seconds = workload.last_seconds - workload.first_seconds
-        result = run_trace_replay(
-            trace_files=[str(trace_file)],
-            trace_block_size=BLOCK_TOKENS,
-            prefill_engine_args=engine.pools.prefill,
-            decode_engine_args=engine.pools.decode,
-            num_prefill_workers=initial.prefill,
-            num_decode_workers=initial.decode,
-            router_mode=engine.router_mode,
+        result = self._replay(hook)
+        summary, scorer = result.summary, Scorer(self.settings.slo)
+        scorer.finish(*_finished(result.per_request))
+        gpu_seconds = PerRole.of(
+            lambda role: summary[f"{role}_worker_seconds"] * self.gpus_per_replica[role]
+        )
+        return scorer.score(
+            requests=self.workload.requests,
+            run_seconds=summary["duration_ms"] / 1000,
+            gpu_seconds=sum(gpu_seconds),
+            scaling_events=pools.scaling_events,
+        )
+
+    def _replay(self, hook: Hook) -> Any:  # noqa: ANN401 - Dynamo's result
+        lasts_seconds = self.workload.last_seconds - self.workload.first_seconds
+        return run_trace_replay(
+            trace_files=[str(self.trace_file)],
+            trace_block_size=self.block_tokens,
+            prefill_engine_args=self.engine.pools.prefill,
+            decode_engine_args=self.engine.pools.decode,
+            num_prefill_workers=self.initial.prefill,
+            num_decode_workers=self.initial.decode,
+            router_mode=self.engine.router_mode,
+            router_queue_threshold=self.engine.router_queue_threshold,
             max_sim_time_ms=1000 * (lasts_seconds + PATIENCE_SECONDS),
             capture_per_request=True,
             capture_planner_details=False,
             scaling_policy=hook,
         )
-    scorer = _judged(result.per_request, scene.settings.slo)
-    worker_seconds = PerRole.of(lambda role: float(result.summary[f"{role}_worker_seconds"]))
-    gpu_seconds = worker_seconds.zip(scene.physics.gpus_per_replica).map(
-        lambda pool: pool[0] * pool[1]
+
+
+def _finished(records: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats, Floats]:
+    """TTFT and ITL in seconds, and prompt tokens, of the requests that ended well.
+
+    One of a single token has no gap between tokens: its ITL is 0, as in our plant.
+    """
+    done = [record for record in records if record["terminal_status"] == "completed"]
+    ttft, itl, tokens = (
+        np.array([record[name] or 0.0 for record in done], dtype=np.float64)
+        for name in ("ttft_ms", "itl_ms", "input_length")
     )
-    return scorer.score(
-        requests=workload.requests,
-        run_seconds=result.summary["duration_ms"] / 1000,
-        gpu_seconds=sum(gpu_seconds),
-        scaling_events=pools.scaling_events,
-    )
-
-
-def _judged(records: Sequence[Mapping[str, Any]], slo: Slo) -> Scorer:
-    """Judge the requests that finished; one with a single token has an ITL of 0, as in our plant."""
-    finished = [record for record in records if record["terminal_status"] == "completed"]
-
-    def column(name: str, scale: float = 1.0) -> Floats:
-        return scale * np.array([record[name] or 0.0 for record in finished], dtype=np.float64)
-
-    scorer = Scorer(slo)
-    scorer.finish(column("ttft_ms", 1e-3), column("itl_ms", 1e-3), column("input_length"))
-    return scorer
+    return ttft / 1000, itl / 1000, tokens

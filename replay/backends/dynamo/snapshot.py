@@ -83,7 +83,7 @@ class Window:
 class Gauge:
     """Turns snapshots into observations; what they leave out is set here.
 
-    `input_length_cv` spreads prompts around their mean. `kv_capacity_tokens` is one decode replica's.
+    `input_length_cv` spreads prompts around their mean; `kv_capacity_tokens` is a decode replica's.
     """
 
     window: Window
@@ -107,7 +107,9 @@ class Gauge:
             ttft=self._latency("avg_ttft_ms", "ttft_count"),
             itl=self._latency("avg_itl_ms", "itl_count"),
             waiting_requests=PerRole.of(lambda role: _total(snapshot, role, f"num_queued_{role}")),
-            running_requests=PerRole.of(lambda role: _total(snapshot, role, f"num_{role}_requests")),
+            running_requests=PerRole.of(
+                lambda role: _total(snapshot, role, f"num_{role}_requests")
+            ),
             kv_usage_fraction=self._kv_usage(snapshot),
         )
 

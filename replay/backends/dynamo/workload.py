@@ -37,7 +37,7 @@ class Workload:
         return self.new_tokens < self.input_tokens
 
     def joined(self, later: Workload) -> Workload:
-        """This followed by more of the same trace."""
+        """Add what follows of the same trace."""
         return Workload(
             requests=self.requests + later.requests,
             first_seconds=self.first_seconds if self.requests else later.first_seconds,

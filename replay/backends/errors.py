@@ -1,5 +1,5 @@
 """What is said when an optional simulator is not there."""
 
 
-class BackendMissing(ImportError):
+class BackendMissingError(ImportError):
     """A backend's simulator is not installed; the message says how to install it."""
