@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check schema lock clean
+.PHONY: setup run test check schema lock clean bench
 
 setup: $(STAMP)
 
@@ -33,6 +33,13 @@ check: setup
 # Rewrites the committed copy of the configuration file's schema; a test compares the two.
 schema: setup
 	$(BIN)/planner schema > docs/config.schema.json
+
+# Timings of this machine, as JSON in build/bench; no test depends on them. About ten minutes.
+bench: setup
+	mkdir -p build/bench
+	$(BIN)/python benchmarks/decision.py -o build/bench/decision.json
+	$(BIN)/python benchmarks/simulator.py -o build/bench/simulator.json
+	$(BIN)/python benchmarks/forecast_models.py -o build/bench/forecasting.json
 
 # Rewrites constraints.txt from what is installed now, after an intended upgrade.
 lock: setup

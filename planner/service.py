@@ -111,9 +111,7 @@ async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) ->
 
     now = clock.now_seconds()
     newest = memory.seconds[-1] if memory.seconds else -math.inf
-    forecast = config.policy.forecast
-    since = max(newest, now - forecast.history_seconds)
-    past = await read_demand(config.metrics, since, now, forecast.step_seconds)
+    past = await read_demand(config.metrics, newest, now, config.policy.forecast.step_seconds)
     for problem in past.problems:
         log.warning("starting without the past", why=problem)
     return engine.remember(past.observations, memory)

@@ -62,7 +62,8 @@ def diagnose(observation: Observation, settings: PolicySettings) -> Backlog:
     """
     normal = normal_queue(observation, settings)
     waiting = observation.waiting_requests.map(lambda count: count or 0.0)
-    behind = waiting.decode + (observation.kv_transfer_backlog_requests or 0.0)
+    # Most stacks count a request whose KV is under way in both: the larger, never the sum.
+    behind = max(waiting.decode, observation.kv_transfer_backlog_requests or 0.0)
     held_up = max(behind - normal, 0.0)
     if held_up == 0.0:
         return Backlog(PerRole(max(waiting.prefill - normal, 0.0), 0.0), Congestion.NONE)

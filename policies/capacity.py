@@ -80,10 +80,13 @@ class Capacity:
         shared = 1.0 - 1.0 / self._prompts_per_iteration
         return self.service_seconds_mean - shared * self.profile.prefill.base_seconds
 
+    @cached_property
+    def _prompt_tokens_mean(self) -> float:
+        return self.demand.shape.prompt_tokens.mean
+
     @property
     def _new_tokens_mean(self) -> float:
-        shape = self.demand.shape
-        return shape.prompt_tokens.mean * (1.0 - shape.prefix_hit_fraction)
+        return self._prompt_tokens_mean * (1.0 - self.demand.shape.prefix_hit_fraction)
 
     @cached_property
     def prefill_erlangs(self) -> float:
@@ -125,9 +128,7 @@ class Capacity:
         """Utilisation of the busier side: prefill's egress or decode's ingress."""
         law = self.profile.transfer
         transfers_per_second = self.requests_per_second + self.demand.extra_transfers_per_second
-        bytes_per_second = (
-            transfers_per_second * self.demand.shape.prompt_tokens.mean * law.bytes_per_token
-        )
+        bytes_per_second = transfers_per_second * self._prompt_tokens_mean * law.bytes_per_token
         return bytes_per_second / (min(replicas) * law.bytes_per_second)
 
     def transfer_seconds(self, prompt_tokens: float, link_utilisation: float) -> float:
@@ -202,12 +203,14 @@ class Capacity:
         link = self.link_utilisation(replicas)
         if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
             return 0.0
+        law = self.profile.transfer
+        fixed = decode.itl_mean_seconds + law.base_seconds
+        per_token = self.transfer_seconds(1.0, link) - law.base_seconds
         met = 0.0
         for (service, weight), tokens in zip(
             self._service, self.demand.shape.prompt_tokens.tokens, strict=True
         ):
-            left = allowed_seconds(tokens) - service - decode.itl_mean_seconds
-            left -= self.transfer_seconds(tokens, link)
+            left = allowed_seconds(tokens) - service - fixed - per_token * tokens
             met += weight * (1.0 - wait.tail_after(decode.admission_wait, left))
         return met
 

@@ -101,10 +101,6 @@ class ForecastSettings(Section):
     step_seconds: PositiveFloat = Field(
         default=30.0, description="length of one cell of the series that is forecast, seconds"
     )
-    history_seconds: NonNegativeFloat = Field(
-        default=172_800.0,
-        description="how far back to ask the metrics server for demand at the start, seconds",
-    )
     hold_seconds: NonNegativeFloat = Field(
         default=60.0, description="how long beyond the lead demand must be met, seconds"
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from scipy.special import betainc, gammaincc, gammaln
 
+_NEVER = 1e-9
+
 
 def erlang_c(servers: int, offered_erlangs: float) -> float:
     """Probability that an arrival waits in M/M/c; 1 when the offered load is not below `servers`.
@@ -55,6 +57,8 @@ class Wait:
         """P(this wait + an independent other one > seconds); the other has no least time."""
         if seconds < 0.0:
             return 1.0
+        if other.probability < _NEVER:
+            return self.tail(seconds)
         if self.rate_per_second <= 0.0 or other.rate_per_second <= 0.0:
             # An overloaded stage: its wait has no stationary law.
             return max(self.tail(seconds), other.tail(seconds))

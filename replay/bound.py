@@ -26,7 +26,7 @@ _VIEWS: tuple[tuple[float | None, float], ...] = (
     (5.0, 0.8),
     (2.0, 1.0),
 )
-_BISECTIONS = 6
+_BISECTIONS = 5
 _LARGEST_PRICE = 1e5  # GPU-seconds for one request
 
 
@@ -58,7 +58,7 @@ class _Found:
         return self.score.joint_attainment or 0.0
 
 
-def clairvoyant(scene: Scene, *, cuts: int = 60) -> Schedule:
+def clairvoyant(scene: Scene, *, cuts: int = 40) -> Schedule:
     """Find the cheapest schedule that attains the objective in replay.
 
     Candidates come from dynamic programming over the true demand with queueing, seen in several

@@ -104,11 +104,21 @@ def test_unknown_is_not_zero():
 
 
 def test_a_lasting_change_turns_it_reactive_within_minutes():
-    trackers = list(followed(steady(200) + [300.0] * 6))
-    why = [tracker.forecast.why for tracker in trackers[200:]]
-    assert any(text.startswith("change point") for text in why)
-    assert trackers[-1].forecast.weights == {"last_value": 1.0}
-    assert trackers[-1].forecast.upper >= 300.0
+    *_, tracker = followed(steady(200) + [300.0] * 5)
+    assert tracker.forecast.mode is Mode.REACTIVE
+    assert tracker.forecast.weights.keys() <= {"last_value", "recent_peak"}
+    assert tracker.forecast.upper >= 300.0
+
+
+def test_models_that_lag_behind_a_change_are_dropped_for_a_while():
+    alertness = Tracker.fresh(SETTINGS).alertness
+    for error in [0.01, -0.01] * 20 + [1.0] * 3:
+        alertness = alertness.after_cell(error, SETTINGS.target, SETTINGS.fraction)
+    assert alertness.reactive
+    assert alertness.why.startswith("change point")
+    for _ in range(20):
+        alertness = alertness.after_cell(0.01, SETTINGS.target, SETTINGS.fraction)
+    assert not alertness.reactive
 
 
 def test_broken_promises_turn_it_reactive():
