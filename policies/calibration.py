@@ -46,6 +46,14 @@ class Correction:
         """Standard deviation of the logarithm: 0.1 is about +-10%."""
         return math.sqrt(self.variance)
 
+    @property
+    def sized_factor(self) -> float:
+        """What to size with: one standard deviation slower than believed, so doubt costs replicas.
+
+        16% at first, a few percent once the replicas have been watched.
+        """
+        return math.exp(self.mean + self.deviation)
+
     def updated(self, evidence: Evidence, drift_variance: float) -> Correction:
         """Fold in one measurement (scalar extended Kalman filter on a random walk).
 
@@ -67,13 +75,12 @@ Calibration = PerRole[Correction]
 UNCALIBRATED: Calibration = PerRole(Correction(), Correction())
 
 
-def corrected(profile: Profile, calibration: Calibration) -> Profile:
-    """The profile with both laws' times multiplied by what was learned."""
-    prefill, decode = calibration.map(lambda correction: correction.factor)
+def slowed(profile: Profile, factor: PerRole[float]) -> Profile:
+    """The profile of replicas that take `factor` times as long."""
     return profile.model_copy(
         update={
-            "prefill": profile.prefill.scaled(prefill),
-            "decode": profile.decode.scaled(decode),
+            "prefill": profile.prefill.scaled(factor.prefill),
+            "decode": profile.decode.scaled(factor.decode),
         }
     )
 

@@ -8,10 +8,27 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from policies.config import PolicySettings
-from policies.demand import Demand, prefill_seconds
+from policies.demand import DISPERSION_BIN_SECONDS, Demand, prefill_seconds
 from policies.profile import Profile
-from policies.queueing import ENDLESS_WAIT, Wait, batch_at_most, wait_of_pool
+from policies.queueing import ENDLESS_WAIT, NO_WAIT, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLaw:
+    """How many sequences a decode pool of `pool` replicas holds; see `batch_at_most`.
+
+    Requests come in clumps, which widens the law as many times.
+    """
+
+    pool: int
+    clump: float
+    shape: float
+    utilisation: float
+
+    def at_most(self, batch: float) -> float:
+        """P(each replica's batch <= `batch`) as an arriving request finds it, itself counted."""
+        return batch_at_most((self.pool * batch - 1.0) / self.clump, self.shape, self.utilisation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +154,20 @@ class Capacity:
         alone = law.exposed_fraction * prompt_tokens * law.bytes_per_token / law.bytes_per_second
         return law.base_seconds + alone / max(1.0 - link_utilisation, 1e-9)
 
+    def link_wait(self, replicas: PerRole[int]) -> Wait:
+        """Wait of a burst in front of the link; of Poisson arrivals, sharing is wait enough.
+
+        A burst queues where the narrowest stage is. Example: 2,000 prompts of 2,000 tokens at
+        once, 64 KiB of KV each token: 12 prefill replicas of the 8B profile pass them on in 6 s,
+        one decode replica's 40 GB/s link takes 6.5 s.
+        """
+        law, utilisation = self.profile.transfer, self.link_utilisation(replicas)
+        alone = self._prompt_tokens_mean * law.bytes_per_token / law.bytes_per_second
+        clumps = self.demand.arrival_dispersion - 1.0
+        if clumps <= 0.0:
+            return NO_WAIT
+        return wait_of_pool(1, utilisation, alone / min(replicas), clumps, 0.0)
+
     @cached_property
     def _slope_seconds(self) -> float:
         """Seconds that one more sequence of mean context adds to an iteration."""
@@ -171,26 +202,52 @@ class Capacity:
         utilisation = self.decode_utilisation(replicas)
         if utilisation >= 1.0:
             return DecodeState(0.0, math.inf, ENDLESS_WAIT)
-        pool = replicas if self.settings.routing == "least_loaded" else 1
+        law = self._batch_law(replicas)
         base = self.profile.decode.base_seconds
-        shape = 1.0 + pool * base / self._slope_seconds
         batch_slo = (self.settings.slo.itl_seconds - base) / self._slope_seconds
-        # The arriving request joins the batch that it finds, hence one less.
-        attained = batch_at_most(pool * batch_slo - 1.0, shape, utilisation)
-        admitted = batch_at_most(pool * self.batch_limit - 1.0, shape, utilisation)
         return DecodeState(
-            itl_attainment=attained,
-            itl_mean_seconds=(base + self._slope_seconds / pool) / (1.0 - utilisation),
-            admission_wait=self._admission_wait(replicas, 1.0 - admitted),
+            itl_attainment=law.at_most(batch_slo),
+            itl_mean_seconds=self._itl_mean_seconds(replicas),
+            admission_wait=self._admission_wait(replicas, 1.0 - law.at_most(self.batch_limit)),
         )
 
+    def _pool(self, replicas: int) -> int:
+        """Replicas that share one queue."""
+        return replicas if self.settings.routing == "least_loaded" else 1
+
+    def _itl_mean_seconds(self, replicas: int) -> float:
+        alone = self.iteration_seconds(1.0 / self._pool(replicas))
+        return alone / (1.0 - self.decode_utilisation(replicas))
+
+    def _batch_law(self, replicas: int) -> BatchLaw:
+        pool, clump = self._pool(replicas), self._clump(self._itl_mean_seconds(replicas))
+        return BatchLaw(
+            pool=pool,
+            clump=clump,
+            shape=1.0 + pool * self.profile.decode.base_seconds / (self._slope_seconds * clump),
+            utilisation=self.decode_utilisation(replicas),
+        )
+
+    def _clump(self, itl_seconds: float) -> float:
+        """Requests that arrive together, as far as a decode batch can tell: 1 for Poisson.
+
+        Arrivals of dispersion D behave like clumps of D, which widens the batch's law as many
+        times. Dispersion is measured in bins; a request that stays for less sees less of it.
+        """
+        stay_seconds = max(self.demand.shape.output_tokens_mean, 1.0) * itl_seconds
+        seen = min(stay_seconds / DISPERSION_BIN_SECONDS, 1.0)
+        return 1.0 + max(self.demand.arrival_dispersion - 1.0, 0.0) * seen
+
     def _admission_wait(self, replicas: int, probability: float) -> Wait:
-        """Wait for decode space, as in M/M/c: slots free at the full batch's rate."""
+        """Wait for decode space, as in G/M/c: slots free at the full batch's rate."""
         output = max(self.demand.shape.output_tokens_mean, 1.0)
         full = self.batch_limit
         served = replicas * full / (output * self.iteration_seconds(full))
         offered = self.demand.load.decode_tokens_per_second / output
-        return Wait(probability, served - offered) if served > offered else ENDLESS_WAIT
+        if served <= offered:
+            return ENDLESS_WAIT
+        variability = (self.demand.arrival_dispersion + 1.0) / 2.0
+        return Wait(probability, (served - offered) / variability)
 
     def ttft_attainment(
         self,
@@ -205,13 +262,17 @@ class Capacity:
             return 0.0
         law = self.profile.transfer
         fixed = decode.itl_mean_seconds + law.base_seconds
+        link_wait = self.link_wait(replicas)
         per_token = self.transfer_seconds(1.0, link) - law.base_seconds
         met = 0.0
         for (service, weight), tokens in zip(
             self._service, self.demand.shape.prompt_tokens.tokens, strict=True
         ):
             left = allowed_seconds(tokens) - service - fixed - per_token * tokens
-            met += weight * (1.0 - wait.tail_after(decode.admission_wait, left))
+            late = wait.tail_after(decode.admission_wait, left)
+            if link_wait.probability > 0.0:
+                late = max(late, link_wait.tail_after(decode.admission_wait, left))
+            met += weight * (1.0 - late)
         return met
 
     def ttft_mean_seconds(self, replicas: PerRole[int]) -> float:
@@ -253,15 +314,9 @@ class Capacity:
         )
 
     def _itl_percentile(self, replicas: int, share: float) -> float:
-        utilisation = self.decode_utilisation(replicas)
-        if utilisation >= 1.0:
+        if self.decode_utilisation(replicas) >= 1.0:
             return math.inf
-        pool = replicas if self.settings.routing == "least_loaded" else 1
-        shape = 1.0 + pool * self.profile.decode.base_seconds / self._slope_seconds
-        batch = _smallest(
-            lambda per_replica: batch_at_most(per_replica * pool - 1.0, shape, utilisation), share
-        )
-        return self.iteration_seconds(batch)
+        return self.iteration_seconds(_smallest(self._batch_law(replicas).at_most, share))
 
     @cached_property
     def attainable(self) -> PerRole[float]:

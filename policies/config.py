@@ -102,10 +102,10 @@ class ForecastSettings(Section):
         default=30.0, description="length of one cell of the series that is forecast, seconds"
     )
     hold_seconds: NonNegativeFloat = Field(
-        default=60.0, description="how long beyond the lead demand must be met, seconds"
+        default=30.0, description="how long beyond the lead demand must be met, seconds"
     )
     quantile_fraction: float = Field(
-        default=0.7,
+        default=0.8,
         gt=0.0,
         lt=1.0,
         description="quantile of the coming peak to be ready for; the scale-in window insures "

@@ -8,6 +8,9 @@ from policies.lengths import Lengths
 from policies.profile import PrefillLaw, Profile
 from policies.types import Observation
 
+# Arrival dispersion is the variance over the mean of arrivals in bins of this length.
+DISPERSION_BIN_SECONDS = 5.0
+
 
 def prefill_seconds(
     law: PrefillLaw, prompt_tokens: float, prefix_hit_fraction: float = 0.0

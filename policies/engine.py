@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from policies import guards
 from policies.backlog import diagnose, drained
-from policies.calibration import corrected, drift_notes, learn
+from policies.calibration import drift_notes, learn, slowed
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, shape_of
@@ -77,11 +77,12 @@ class Engine:
         self, observation: Observation, memory: Memory, shape: Shape
     ) -> tuple[Solution, tuple[str, ...]]:
         """Size for the outlook and the work that waits; return the notes for the operator too."""
-        profile = corrected(self.profile, memory.calibration)
+        slowness = self._slowness(memory)
+        profile = slowed(self.profile, slowness)
         waiting = diagnose(observation, self.settings)
         load = outlook(memory.trackers, memory.loads[-1])
         demand = Demand(
-            load=load.slowed(memory.calibration.prefill.factor),
+            load=load.slowed(slowness.prefill),
             shape=shape,
             arrival_dispersion=memory.arrival_dispersion or self.settings.arrival_dispersion,
         )
@@ -89,6 +90,12 @@ class Engine:
         solution = solve(demand, profile, self.settings)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         return solution, tuple(note for note in notes if note)
+
+    def _slowness(self, memory: Memory) -> PerRole[float]:
+        """By how much replicas are taken to be slower than their profile."""
+        if not self.settings.calibrate:
+            return PerRole(1.0, 1.0)
+        return memory.calibration.map(lambda correction: correction.sized_factor)
 
     def _learn(
         self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand

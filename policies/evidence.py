@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from policies.backlog import Congestion, diagnose, normal_queue
-from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, corrected
+from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
@@ -112,8 +112,9 @@ class Witness:
         return self.pools.map(lambda pool: pool.ready_replicas)
 
     def _capacity(self, belief: Calibration) -> Capacity:
-        demand = replace(self.demand, load=self.demand.load.slowed(belief.prefill.factor))
-        return Capacity(corrected(self.profile, belief), self.settings, demand)
+        factor = belief.map(lambda correction: correction.factor)
+        demand = replace(self.demand, load=self.demand.load.slowed(factor.prefill))
+        return Capacity(slowed(self.profile, factor), self.settings, demand)
 
 
 def _steady(pool: PoolState) -> bool:

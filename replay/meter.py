@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from policies.demand import DISPERSION_BIN_SECONDS
 from policies.lengths import Lengths
 from policies.types import Latency, Observation
 from replay.plant import Finished, FirstTokens, Snapshot
 from replay.requests import Floats, Requests
 
-_BIN_SECONDS = 5.0
 _LEAST_BINS = 6
 
 
@@ -83,10 +83,10 @@ class Meter:
 
 def _dispersion(arrivals: Floats, now_seconds: float, span_seconds: float) -> float | None:
     """Variance over mean of arrivals per bin; None with too few bins, or none filled."""
-    bins = int(span_seconds // _BIN_SECONDS)
+    bins = int(span_seconds // DISPERSION_BIN_SECONDS)
     if bins < _LEAST_BINS:
         return None
-    since = now_seconds - bins * _BIN_SECONDS
+    since = now_seconds - bins * DISPERSION_BIN_SECONDS
     counts, _ = np.histogram(arrivals, bins, (since, now_seconds))
     mean = float(counts.mean())
     return float(counts.var(ddof=1)) / mean if mean > 0 else None

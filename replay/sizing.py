@@ -10,7 +10,7 @@ import numpy as np
 
 from policies.config import PolicySettings
 from policies.coupling import solve
-from policies.demand import Demand, Load, Shape
+from policies.demand import DISPERSION_BIN_SECONDS, Demand, Load, Shape
 from policies.lengths import Lengths
 from policies.profile import Profile
 from policies.types import PerRole
@@ -41,6 +41,7 @@ class Offered:
     prompt_counts: Floats
     prefix_hit_fraction: float
     output_tokens_mean: float
+    arrival_dispersion: float
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -51,7 +52,11 @@ class Offered:
 
     def peak_demand(self, windows: slice = slice(None)) -> Demand:
         """The largest of each load over some windows, each on its own, and the requests' shape."""
-        return Demand(load=self._peak(windows), shape=self._shape(windows))
+        return Demand(
+            load=self._peak(windows),
+            shape=self._shape(windows),
+            arrival_dispersion=self.arrival_dispersion,
+        )
 
     def _peak(self, windows: slice) -> Load:
         return Load(
@@ -90,8 +95,10 @@ def offered(
     TraceError when no request arrives before `until_seconds`.
     """
     sums = np.zeros((0, 6 + len(_EDGES) + 1))
+    arrivals = np.zeros(0)
     for chunk in _until(trace.chunks(), until_seconds):
         sums = _add(sums, chunk, profile, window_seconds)
+        arrivals = _count(arrivals, chunk.arrival_seconds)
     requests = sums[:, 0]
     if not requests.sum():
         raise TraceError(f"trace {trace.name!r} holds no requests before {until_seconds:g} s")
@@ -108,6 +115,7 @@ def offered(
         prompt_counts=sums[:, 6:],
         prefix_hit_fraction=float(sums[:, 5].sum() / max(prompt_tokens.sum(), 1.0)),
         output_tokens_mean=output_mean,
+        arrival_dispersion=_dispersion(arrivals),
     )
 
 
@@ -156,6 +164,26 @@ def _add(sums: Floats, chunk: Requests, profile: Profile, window_seconds: float)
     bins = np.searchsorted(_EDGES, prompts)
     np.add.at(sums, (window, 6 + bins), 1.0)
     return sums
+
+
+def _count(arrivals: Floats, seconds: Floats) -> Floats:
+    """Add a chunk's arrivals to the counts per bin."""
+    bins = (seconds / DISPERSION_BIN_SECONDS).astype(np.int64)
+    length = max(len(arrivals), int(bins.max(initial=-1)) + 1)
+    counts = np.zeros(length)
+    counts[: len(arrivals)] = arrivals
+    counts += np.bincount(bins, minlength=length)
+    return counts
+
+
+def _dispersion(arrivals: Floats) -> float:
+    """Variance over mean of the counts, within a minute at a time as the meter sees it."""
+    bins = int(WINDOW_SECONDS / DISPERSION_BIN_SECONDS)
+    minutes = arrivals[: len(arrivals) // bins * bins].reshape(-1, bins)
+    minutes = minutes[minutes.sum(axis=1) > 0]
+    if not len(minutes):
+        return 1.0
+    return float((minutes.var(axis=1, ddof=1) / minutes.mean(axis=1)).mean())
 
 
 def _spread(values: Floats, windows: int) -> Floats:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from policies.calibration import UNCALIBRATED, Correction, Evidence, corrected, drift_notes, learn
+from policies.calibration import UNCALIBRATED, Correction, Evidence, drift_notes, learn, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand, Shape
@@ -26,7 +26,7 @@ DEMAND = Demand(load=SHAPE.load_of(PROFILE, RATE), shape=SHAPE)
 
 def truth(factor: PerRole[float]) -> Capacity:
     """A fleet whose replicas take `factor` times as long as the profile says."""
-    profile = corrected(PROFILE, factor.map(lambda f: Correction(math.log(f))))
+    profile = slowed(PROFILE, factor)
     load = SHAPE.load_of(profile, RATE)
     return Capacity(profile, SETTINGS, Demand(load=load, shape=SHAPE))
 
@@ -84,6 +84,7 @@ def test_learning_narrows_the_doubt():
     after = taught(truth(PerRole(1.0, 1.0)), ticks=120)
     assert after.prefill.deviation < UNCALIBRATED.prefill.deviation / 2
     assert after.decode.deviation < UNCALIBRATED.decode.deviation / 2
+    assert 1.0 < after.decode.sized_factor < UNCALIBRATED.decode.sized_factor
 
 
 def test_drift_is_told_and_small_corrections_are_not():
