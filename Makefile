@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python benchmarks/decision.py -o build/bench/decision.json
 	$(BIN)/python benchmarks/simulator.py -o build/bench/simulator.json
 	$(BIN)/python benchmarks/forecast_models.py -o build/bench/forecasting.json
+	$(BIN)/python benchmarks/backends.py -o build/bench/backends.json
 
 # Rewrites constraints.txt from what is installed now, after an intended upgrade.
 lock: setup

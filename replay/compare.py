@@ -12,6 +12,7 @@ from typing import Any
 from policies.config import PolicySettings, Slo
 from policies.profile import Profile
 from policies.types import PerRole
+from replay.backends import BACKENDS, NATIVE
 from replay.baselines.registry import BOUND, CONTENDERS
 from replay.bound import relaxed_gpu_hours
 from replay.compiled import numba_installed
@@ -108,13 +109,17 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One run: a policy with its knobs, on a workload, by a seed."""
+    """One run: a policy with its knobs, on a workload, by a seed, in a simulator.
+
+    A policy that searches does so in ours, whatever its result is then played in.
+    """
 
     policy: str
     workload: Workload
     stage: Stage
     seed: int = 0
     knobs: Mapping[str, Any] = field(default_factory=dict)
+    backend: str = NATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +191,9 @@ def play(case: Case) -> Run:
     contender = CONTENDERS[case.policy]
     policy = contender.make(scene, contender.knobs(**case.knobs))
     timeline = Timeline()
-    score = scene.play(policy, tick_seconds=contender.tick_seconds, on_step=timeline.add)
+    score = BACKENDS[case.backend](
+        scene, policy, tick_seconds=contender.tick_seconds, on_step=timeline.add
+    )
     hours = timeline.seconds / 3600
     return Run(
         case=case,
@@ -254,6 +261,7 @@ def as_dict(run: Run) -> dict[str, Any]:
         "policy": run.case.policy,
         "trace": run.case.workload.name,
         "seed": run.case.seed,
+        "backend": run.case.backend,
         **asdict(run.score),
         "scaling_events_per_hour": run.scaling_events_per_hour,
         "p_d_ratio_mean": run.p_d_ratio_mean,

@@ -12,7 +12,7 @@ from replay.fleet import Fleet
 from replay.scoring import Score
 
 # After the last arrival a fleet that cannot finish is not waited for longer than this.
-_PATIENCE_SECONDS = 3600.0
+PATIENCE_SECONDS = 3600.0
 
 
 class Policy(Protocol):
@@ -72,7 +72,7 @@ def run(
     """
     memory = Memory()
     waited_seconds = 0.0
-    while waited_seconds < _PATIENCE_SECONDS:
+    while waited_seconds < PATIENCE_SECONDS:
         now = fleet.now_seconds + tick_seconds
         fleet.advance(now)
         if fleet.finished:

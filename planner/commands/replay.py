@@ -15,6 +15,7 @@ from planner.commands.stage import (
     workload_of,
 )
 from planner.errors import UserError
+from replay.backends import BACKENDS, NATIVE, BackendMissingError
 from replay.baselines.registry import COUPLED
 from replay.compare import Case, as_dict, play
 from replay.report import run_text
@@ -26,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("trace", metavar="TRACE", help="path of a trace, or `sample`")
     add("--policy", default=COUPLED, metavar="NAME", help="default: %(default)s, our engine")
+    add(
+        "--backend",
+        choices=BACKENDS,
+        default=NATIVE,
+        help="the simulator: ours, or Dynamo's own replay, which docs/simulator.md sets beside it "
+        "(default %(default)s)",
+    )
     add_stage_arguments(parser)
 
 
@@ -35,11 +43,18 @@ def run(args: argparse.Namespace) -> int:
     setting = setting_of(args)
     workload = workload_of(args.trace, args, setting.stage)
     knobs = knobs_of(args).get(policy, {})
-    case = Case(policy=policy, workload=workload, stage=setting.stage, seed=args.seed, knobs=knobs)
+    case = Case(
+        policy=policy,
+        workload=workload,
+        stage=setting.stage,
+        seed=args.seed,
+        knobs=knobs,
+        backend=args.backend,
+    )
     watch = Stopwatch()
     try:
         done = play(case)
-    except TraceError as error:
+    except (TraceError, BackendMissingError) as error:
         raise UserError(str(error)) from None
     wall = watch.seconds
     told: dict[str, Any] = {

@@ -47,6 +47,20 @@ def test_replay_tells_how_it_went(trace, capsys):
     assert "llama-3-8b" in result["configuration"]
 
 
+def test_another_simulator_tells_the_same_keys_or_how_to_get_it(trace, capsys):
+    argv = ["replay", trace, "--json", "--backend"]
+    native = told(capsys, *argv, "native")
+    code = main([*argv, "dynamo"])
+    printed = capsys.readouterr()
+    if code:
+        assert "pip install 'pd-planner[dynamo]'" in printed.err
+        pytest.skip(printed.err)
+    dynamo = json.loads(printed.out)
+    assert list(dynamo) == list(native)
+    assert dynamo["requests"] == native["requests"]
+    assert dynamo["joint_attainment"] == pytest.approx(native["joint_attainment"], abs=0.02)
+
+
 def test_a_replay_is_the_same_again(trace, capsys):
     runs = [
         told(capsys, "replay", trace, "--rate-scale", "3.5", "--seed", "7", "--json")
