@@ -124,9 +124,6 @@ class PolicySettings(Section):
     )
     guards: Guards = Guards()
     forecast: ForecastSettings = ForecastSettings()
-    demand_window_seconds: PositiveFloat = Field(
-        default=60.0, description="arrival rates are averaged over this window, seconds"
-    )
     drain_seconds: PositiveFloat = Field(
         default=60.0, description="a backlog is to be worked off within this time, seconds"
     )

@@ -17,7 +17,7 @@ from forecasting.target import Target
 from forecasting.tracker import TrackerSettings
 
 MODELS = (LastValue(), RecentPeak(), SeasonalNaive(), Ets(), LaggedRidge())
-CELLS = 1500
+CELLS = 1000
 
 
 def scored(series, target, fraction=0.9, refit=150):
@@ -43,10 +43,11 @@ NEXT, PEAK = Target(1, 1), Target(2, 4)
 GENERATED = [
     pytest.param(noisy(100 * DAY), NEXT, id="daily"),
     pytest.param(noisy(100 * DAY * 1.001**TIME), PEAK, id="growing-day"),
-    pytest.param(noisy(np.where(TIME < 750, 100.0, 300.0)), NEXT, id="level-shift"),
-    pytest.param(noisy(np.where(TIME < 750, 100 * DAY, 100.0)), PEAK, id="the-day-ends"),
+    pytest.param(noisy(np.where(TIME < CELLS // 2, 100.0, 300.0)), NEXT, id="level-shift"),
+    pytest.param(noisy(np.where(TIME < CELLS // 2, 100 * DAY, 100.0)), PEAK, id="the-day-ends"),
     pytest.param(
-        noisy(np.full(CELLS, 100.0)) * np.where(TIME < 750, 1.0, noisy(np.ones(CELLS), 1, 0.5)),
+        noisy(np.full(CELLS, 100.0))
+        * np.where(TIME < CELLS // 2, 1.0, noisy(np.ones(CELLS), 1, 0.5)),
         PEAK,
         id="noise-grows-fivefold",
     ),
