@@ -137,7 +137,8 @@ class PolicySettings(Section):
         description="how requests reach replicas: one shared queue, or each replica its own",
     )
     calibrate: bool = Field(
-        default=True, description="learn from TTFT, ITL and standing queues how far the profile is off"
+        default=True,
+        description="learn from TTFT, ITL and standing queues how far the profile is off",
     )
     input_length_cv: NonNegativeFloat = Field(
         default=1.0, description="spread of prompt lengths where the metrics give only the mean"
