@@ -61,23 +61,6 @@ def followed(
             tracker = tracker.with_fits(fit_all(tracker.plausible_history()))
 
 
-def warmed_up(series: Series, settings: TrackerSettings, fit_all: FitAll) -> Tracker:
-    """A tracker that knows the whole history and has rehearsed on the newest part of it.
-
-    At most half of the history is rehearsed, as many cells as evidence is kept, so that the
-    models of the rehearsal have something to be fitted to. One fit before and one after it.
-    """
-    rehearsed = min(settings.evidence_rows, len(series) // 2)
-    known = len(series) - rehearsed
-    tracker = Tracker.fresh(settings).update(series.start_seconds, None)
-    if known:
-        tracker = tracker.closed(series.values[:known])
-        tracker = tracker.with_fits(fit_all(tracker.plausible_history()))
-    for value in series.values[known:]:
-        tracker = tracker.closed(np.array([value]))
-    return tracker.with_fits(fit_all(tracker.plausible_history())) if len(series) else tracker
-
-
 def follow(
     series: Series, settings: TrackerSettings, fit_all: FitAll, refit_cells: int
 ) -> list[Step]:

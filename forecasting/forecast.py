@@ -35,10 +35,3 @@ class Forecast:
     def nothing(cls, why: str) -> Forecast:
         """No forecast, and why."""
         return cls(upper=None, centre=None, mode=Mode.NO_DATA, why=why)
-
-    @property
-    def upper_path(self) -> tuple[float, ...]:
-        """The path raised so that its peak over the target is `upper`."""
-        if not self.upper or not self.centre:
-            return self.path
-        return tuple(value * self.upper / self.centre for value in self.path)

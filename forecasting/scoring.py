@@ -1,20 +1,10 @@
-"""How good quantile forecasts are, and which quantile to ask for."""
+"""How good quantile forecasts are."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from forecasting.series import Floats
-
-
-def newsvendor_fraction(shortage_cost: float, surplus_cost: float) -> float:
-    """Quantile that minimises expected cost: shortage / (shortage + surplus), per unit each.
-
-    A violation that costs nine times as much as the replica that avoids it asks for 0.9.
-    """
-    if not (shortage_cost > 0 and surplus_cost > 0):
-        raise ValueError(f"costs must be above 0, not {shortage_cost} and {surplus_cost}")
-    return shortage_cost / (shortage_cost + surplus_cost)
 
 
 def pinball(truth: Floats, upper: Floats, fraction: float) -> Floats:

@@ -35,25 +35,6 @@ class Series:
         """Where each cell begins."""
         return times(self.start_seconds, self.step_seconds, len(self.values))
 
-    @classmethod
-    def of_samples(cls, seconds: Floats, values: Floats, step_seconds: float) -> Series:
-        """Average irregular samples, in any order, over the cells of a grid aligned to time 0.
-
-        Samples that are not finite or are negative are unknown: a rate below zero is a counter
-        that was reset, not a load.
-        """
-        seconds, values = np.asarray(seconds, np.float64), np.asarray(values, np.float64)
-        known = np.isfinite(seconds) & np.isfinite(values) & (values >= 0)
-        if not known.any():
-            return cls(0.0, step_seconds, np.zeros(0))
-        cells = np.floor(seconds[known] / step_seconds).astype(np.int64)
-        first = int(cells.min())
-        count = np.bincount(cells - first)
-        total = np.bincount(cells - first, weights=values[known])
-        means = np.full(len(count), np.nan)
-        np.divide(total, count, out=means, where=count > 0)
-        return cls(first * step_seconds, step_seconds, means)
-
     def tail(self, points: int) -> Series:
         """The newest cells, at most `points` of them."""
         dropped = max(len(self.values) - points, 0)

@@ -131,6 +131,13 @@ class Outcome:
             "saved_fraction": self.saved_fraction,
         }
 
+    @property
+    def _verdict(self) -> str:
+        saved = self.saved_fraction
+        if saved < 0:
+            return f"took {1 - saved:.2g} times the GPU-hours of"
+        return f"saved {saved:.0%} of the GPU-hours of"
+
     def as_text(self) -> str:
         """A table for a person."""
         static, scene = self.static_peak, self.offer.scene
@@ -154,8 +161,7 @@ class Outcome:
         return (
             f"{scene.trace.name}, arrivals x {self.offer.rate_scale:g}, {scene.profile.name}, "
             f"objective TTFT {slo.ttft_seconds:g} s, ITL {slo.itl_seconds * 1000:g} ms\n{table}\n"
-            f"saved {self.saved_fraction:.0%} of the GPU-hours of a static fleet that is sized for "
-            "the peak, known in hindsight"
+            f"{self._verdict} a static fleet that is sized for the peak, known in hindsight"
         )
 
 

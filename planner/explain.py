@@ -36,9 +36,9 @@ _HOLDS = {
 def explain(decision: Decision, slo: Slo) -> str:
     """Say what is decided and why, in one sentence of plain ASCII.
 
-    Examples: "scale prefill 3->5, decode 4->4: TTFT binds, ITL binds; expected TTFT 1.42 s of 2 s,
-    ITL 31 ms of 50 ms"; "hold 3+4: scale-in waits; 2+4 is wanted for TTFT 1.7 s of 2 s, ITL 31 ms
-    of 50 ms; but the largest size wanted within 300 s holds".
+    Examples: "scale prefill 3->5, decode stays at 4: TTFT binds, ITL binds; expected TTFT 1.42 s of
+    2 s, ITL 31 ms of 50 ms"; "hold 3+4: scale-in waits; 2+4 is wanted (TTFT 1.7 s of 2 s, ITL 31 ms
+    of 50 ms), but more was wanted within the last 300 s".
     """
     reasons = why(decision, slo)
     return f"{_action(decision)}: {reasons}" if reasons else _action(decision)
@@ -50,11 +50,20 @@ def why(decision: Decision, slo: Slo) -> str:
     promise = expectation(decision.expected, slo) if decision.expected else ""
     if decision.limiters:  # what is expected belongs to the pair that was solved for
         wanted, limit = decision.limiters[0].before, decision.limiters[-1].why
-        parts.append(f"{pair(wanted)} is wanted" + (f" for {promise}" if promise else ""))
-        parts.append(f"but {limit}")
+        asked = f"{pair(wanted)} is wanted" + (f" ({promise})" if promise else "")
+        parts.append(limit if wanted == decision.current else f"{asked}, but {limit}")
     elif promise:
         parts.append(f"expected {promise}")
-    return "; ".join(part for part in (*parts, *decision.notes) if part)
+    return "; ".join(dict.fromkeys(part for part in (*parts, *decision.notes) if part))
+
+
+def brief(decision: Decision) -> str:
+    """Leave out the reasons, where they stand one line above: "hold 3+4: TTFT 90 ms, ITL 8 ms"."""
+    action, expected = _action(decision), decision.expected
+    if expected is None or decision.limiters:
+        return action
+    ttft, itl = seconds(expected.ttft_seconds), seconds(expected.itl_seconds)
+    return f"{action}: TTFT {ttft}, ITL {itl}"
 
 
 def binds(binding: tuple[Binding, ...]) -> str:
@@ -91,8 +100,10 @@ def _action(decision: Decision) -> str:
         return f"hold {pair(decision.current)}"
     if decision.current is None or decision.target is None:
         return "no size decided"
-    moves = decision.current.zip(decision.target).items()
-    return "scale " + ", ".join(f"{role} {before}->{after}" for role, (before, after) in moves)
+    moves = list(decision.current.zip(decision.target).items())
+    changed = [f"{role} {before}->{after}" for role, (before, after) in moves if before != after]
+    kept = [f"{role} stays at {before}" for role, (before, after) in moves if before == after]
+    return "scale " + ", ".join(changed + kept)
 
 
 def _why_held(decision: Decision) -> str:

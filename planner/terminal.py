@@ -5,18 +5,23 @@ from __future__ import annotations
 import shutil
 from typing import TextIO
 
-from planner.explain import explain
+from planner.explain import brief, explain
 from planner.journal import Record
 from policies.config import Slo
+from policies.types import Decision
 
 
 class Terminal:
-    """Writes every decision; on a real terminal a hold is overwritten by the next decision."""
+    """Writes every decision, a hold for the same reasons as the last one without them.
+
+    On a real terminal a hold is overwritten by the next decision.
+    """
 
     def __init__(self, stream: TextIO, slo: Slo) -> None:
         self._stream = stream
         self._slo = slo
         self._overwrites = stream.isatty()
+        self._reasons: object = None
 
     def show(self, record: Record) -> None:
         """Write one record."""
@@ -37,7 +42,18 @@ class Terminal:
     def _line(self, record: Record) -> str:
         decision, rate = record.decision, record.observation.requests_per_second
         offered = "rate unknown" if rate is None else f"{rate:6.2f} req/s"
-        return f"{hours(decision.decided_at_seconds)}  {offered}  {explain(decision, self._slo)}"
+        reasons = _reasons(decision)
+        known, self._reasons = reasons == self._reasons and not self._overwrites, reasons
+        said = brief(decision) if known else explain(decision, self._slo)
+        return f"{hours(decision.decided_at_seconds)}  {offered}  {said}"
+
+
+def _reasons(decision: Decision) -> object:
+    """What a hold says beyond its numbers; never the same twice for a change."""
+    if decision.hold is None:
+        return object()
+    marks = tuple((mark.name, mark.before) for mark in decision.limiters)
+    return (decision.current, decision.hold.reason, decision.binding, marks, decision.notes)
 
 
 def hours(seconds: float) -> str:

@@ -124,9 +124,6 @@ class PolicySettings(Section):
     )
     guards: Guards = Guards()
     forecast: ForecastSettings = ForecastSettings()
-    demand_window_seconds: PositiveFloat = Field(
-        default=60.0, description="arrival rates are averaged over this window, seconds"
-    )
     drain_seconds: PositiveFloat = Field(
         default=60.0, description="a backlog is to be worked off within this time, seconds"
     )
@@ -140,7 +137,8 @@ class PolicySettings(Section):
         description="how requests reach replicas: one shared queue, or each replica its own",
     )
     calibrate: bool = Field(
-        default=True, description="learn from observed ITL and busy replicas how far they are off"
+        default=True,
+        description="learn from TTFT, ITL and standing queues how far the profile is off",
     )
     input_length_cv: NonNegativeFloat = Field(
         default=1.0, description="spread of prompt lengths where the metrics give only the mean"

@@ -15,17 +15,9 @@ DISPERSION_BIN_SECONDS = 5.0
 def prefill_seconds(
     law: PrefillLaw, prompt_tokens: float, prefix_hit_fraction: float = 0.0
 ) -> float:
-    """Service time of one prompt: a + b*u + q*(u^2 + 2*h*u) for u uncached and h cached tokens.
-
-    The last term is attention of the new tokens over the cached prefix.
-    """
+    """Service time of one prompt, of which a prefix cache holds the usual share."""
     cached = prompt_tokens * prefix_hit_fraction
-    uncached = prompt_tokens - cached
-    return (
-        law.base_seconds
-        + law.seconds_per_token * uncached
-        + law.seconds_per_squared_token * uncached * (uncached + 2 * cached)
-    )
+    return law.seconds(prompt_tokens - cached, cached)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

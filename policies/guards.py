@@ -42,7 +42,7 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
         largest = max([target[role], *(sized.replicas[role] for sized in context.recent)])
         return max(target[role], min(context.current[role], largest))
 
-    return PerRole.of(hold), f"the largest size wanted within {window:g} s holds"
+    return PerRole.of(hold), f"more was wanted within the last {window:g} s"
 
 
 def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -106,7 +106,7 @@ def keep_bounds(target: PerRole[int], context: Context) -> tuple[PerRole[int], s
         PerRole.of(
             lambda role: min(max(target[role], roles[role].min_replicas), roles[role].max_replicas)
         ),
-        "the configured minimum and maximum",
+        "that is beyond the configured minimum and maximum",
     )
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from policies.types import PerRole
+
+Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
 
 class _Law(BaseModel):
@@ -23,6 +28,15 @@ class PrefillLaw(_Law):
     seconds_per_token: PositiveFloat
     seconds_per_squared_token: NonNegativeFloat = 0.0
     token_budget: PositiveInt = 8192
+
+    def seconds(self, uncached_tokens: Tokens, cached_tokens: Tokens) -> Tokens:
+        """Time of a + b*u + q*(u^2 + 2*h*u) for u uncached and h cached tokens.
+
+        The last term is attention of the new tokens over the cached prefix.
+        """
+        pairs = uncached_tokens * (uncached_tokens + 2 * cached_tokens)
+        linear = self.base_seconds + self.seconds_per_token * uncached_tokens
+        return linear + self.seconds_per_squared_token * pairs
 
     def scaled(self, factor: float) -> PrefillLaw:
         """The law of replicas that take `factor` times as long."""

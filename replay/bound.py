@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policies.types import PerRole
 from replay.hindsight import Hindsight
 from replay.scene import Scene
 from replay.schedule import Schedule, Stretch
@@ -67,8 +68,9 @@ def clairvoyant(scene: Scene, *, cuts: int = 40) -> Schedule:
     When none attains, the one that comes nearest is returned.
     """
     objective = scene.settings.slo.attainment_fraction
+    tried: dict[tuple[PerRole[int], ...], _Found] = {}  # neighbouring prices give equal sizes
     candidates = [
-        _attaining(Hindsight(scene, burst_seconds), factor, objective)
+        _attaining(Hindsight(scene, burst_seconds), factor, objective, tried)
         for burst_seconds, factor in _VIEWS
     ]
     attaining = [found for found in candidates if found.attained >= objective]
@@ -78,7 +80,12 @@ def clairvoyant(scene: Scene, *, cuts: int = 40) -> Schedule:
     return _cut(scene, best, objective, cuts).schedule
 
 
-def _attaining(hindsight: Hindsight, load_factor: float, objective: float) -> _Found:
+def _attaining(
+    hindsight: Hindsight,
+    load_factor: float,
+    objective: float,
+    tried: dict[tuple[PerRole[int], ...], _Found],
+) -> _Found:
     """Bisect on the logarithm of the price for the cheapest schedule that attains."""
     missed = hindsight.missed_with_queues(load_factor)
     lead_seconds = hindsight.startup_seconds.map(
@@ -87,8 +94,10 @@ def _attaining(hindsight: Hindsight, load_factor: float, objective: float) -> _F
 
     def at(price: float) -> _Found:
         sizes = hindsight.path(price, missed).pairs
-        schedule = Schedule(hindsight.demand.window_seconds, sizes, lead_seconds)
-        return _Found(schedule, hindsight.scene.play(schedule))
+        if sizes not in tried:
+            schedule = Schedule(hindsight.demand.window_seconds, sizes, lead_seconds)
+            tried[sizes] = _Found(schedule, hindsight.scene.play(schedule))
+        return tried[sizes]
 
     best, low, high = at(_LARGEST_PRICE), 0.0, math.log(_LARGEST_PRICE)
     if best.attained < objective:

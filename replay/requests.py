@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,3 @@ class Requests:
         if not columns:
             return cls.of((), (), ())
         return cls(*(np.concatenate(column) for column in zip(*columns, strict=True)))
-
-
-RequestStream = Iterator[Requests]

@@ -148,13 +148,8 @@ def _add(sums: Floats, chunk: Requests, profile: Profile, window_seconds: float)
     rows = int(window[-1]) + 1
     if rows > len(sums):
         sums = np.concatenate([sums, np.zeros((rows - len(sums), sums.shape[1]))])
-    law, prompts, outputs = profile.prefill, chunk.input_tokens, chunk.output_tokens
-    new = prompts - chunk.cached_tokens
-    seconds = (
-        law.base_seconds
-        + law.seconds_per_token * new
-        + law.seconds_per_squared_token * new * (new + 2 * chunk.cached_tokens)
-    )
+    prompts, outputs = chunk.input_tokens, chunk.output_tokens
+    seconds = profile.prefill.seconds(prompts - chunk.cached_tokens, chunk.cached_tokens)
     columns = (
         *(np.ones(len(chunk)), seconds, outputs),
         *(outputs * (prompts + outputs / 2), prompts, chunk.cached_tokens),

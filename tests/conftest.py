@@ -35,6 +35,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(message)
 
 
+@pytest.fixture(scope="session")
+def public_trace() -> Callable[[str], Path]:
+    """Path of a downloaded public trace below the folder that TRACES names; skips without it."""
+    folder = os.environ.get("TRACES")
+
+    def path(name: str) -> Path:
+        if not folder:
+            pytest.skip("public traces are not part of the repository; TRACES names their folder")
+        found = Path(folder) / name
+        if not found.exists():
+            pytest.skip(f"no trace at {found}")
+        return found
+
+    return path
+
+
 StartPrometheus = Callable[..., str]
 Scrape = tuple[float, str, Mapping[str, str]]
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from planner.commands.arguments import positive, positive_int
 from planner.config import DEFAULT_PROFILE, load_profile
+from planner.explain import binds, expectation
 from policies.config import PolicySettings, Slo
 from policies.coupling import Solution
 from policies.lengths import Lengths
@@ -54,17 +55,17 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"profile": profile.name, **asdict(solution)}))
     else:
-        print(_sentence(solution, profile.name))
+        print(_text(solution, profile.name, settings.slo))
     return 0 if solution.feasible else 1
 
 
-def _sentence(solution: Solution, profile: str) -> str:
+def _text(solution: Solution, profile: str, slo: Slo) -> str:
     pair, expected = solution.replicas, solution.expected
-    ttft, itl = f"{expected.ttft_seconds:.3g} s", f"{expected.itl_seconds * 1000:.3g} ms"
+    attainment = f"{expected.joint_attainment:.1%} of requests meet both"
     lines = [
         f"prefill {pair.prefill}, decode {pair.decode}: {solution.gpus} GPUs under {profile}",
-        f"expected TTFT {ttft}, ITL {itl}, joint attainment {expected.joint_attainment:.1%}",
-        f"kept from being smaller by: {', '.join(solution.binding)}",
+        f"expected {expectation(expected, slo)}; {attainment}",
+        f"no smaller, because: {binds(solution.binding)}",
     ]
     if solution.shortfall:
         lines.append(f"short of the objective: {solution.shortfall}")

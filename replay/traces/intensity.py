@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.config import Slo
-from policies.profile import DecodeLaw, PrefillLaw, Profile
+from policies.profile import DecodeLaw, Profile
 from policies.types import PerRole
 from replay.requests import Floats, Requests
 from replay.traces.shape import scale_rate
@@ -70,9 +70,9 @@ class LoadMeter:
             grown = np.zeros((max(self.windows, 2 * len(self._sums)), 3))
             grown[: len(self._sums)] = self._sums
             self._sums = grown
-        outputs = requests.output_tokens
+        outputs, cached = requests.output_tokens, requests.cached_tokens
         context = outputs * (requests.input_tokens + outputs / 2)
-        work = prefill_seconds(self._profile.prefill, requests)
+        work = self._profile.prefill.seconds(requests.input_tokens - cached, cached)
         for column, values in enumerate((work, outputs, context)):
             sums = np.bincount(window - first, weights=values)
             self._sums[first : self.windows, column] += sums
@@ -89,17 +89,6 @@ class LoadMeter:
                 decode=tokens / self._window_seconds * per_token,
             ),
         )
-
-
-def prefill_seconds(law: PrefillLaw, requests: Requests) -> Floats:
-    """Time to prefill what is not cached: every new token also attends to the cached ones."""
-    cached = requests.cached_tokens
-    new = requests.input_tokens - cached
-    return np.asarray(
-        law.base_seconds
-        + law.seconds_per_token * new
-        + law.seconds_per_squared_token * (new * new + 2 * new * cached)
-    )
 
 
 def peak_load(

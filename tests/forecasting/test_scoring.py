@@ -4,25 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.conformal import Adaptive, fading, raises
-from forecasting.scoring import coverage, mase, newsvendor_fraction, pinball, width
-
-
-@given(st.floats(0.1, 50.0), st.floats(0.1, 50.0))
-def test_the_newsvendor_quantile_has_the_least_cost(shortage, surplus):
-    demand = np.linspace(0.0, 100.0, 1001)
-
-    def cost(supply):
-        short, over = np.maximum(demand - supply, 0), np.maximum(supply - demand, 0)
-        return float((shortage * short + surplus * over).mean())
-
-    best = 100 * newsvendor_fraction(shortage, surplus)
-    assert all(cost(best) <= cost(other) * 1.001 for other in np.linspace(0, 100, 21))
-
-
-@pytest.mark.parametrize("costs", [(0.0, 1.0), (1.0, -1.0)])
-def test_costs_must_be_above_zero(costs):
-    with pytest.raises(ValueError, match="above 0"):
-        newsvendor_fraction(*costs)
+from forecasting.scoring import coverage, mase, pinball, width
 
 
 def test_pinball_charges_shortage_by_the_fraction_and_surplus_by_the_rest():

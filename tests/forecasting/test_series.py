@@ -5,23 +5,6 @@ from forecasting.series import Series, filled
 from forecasting.target import Target
 
 
-def test_samples_are_averaged_over_cells_and_gaps_stay_unknown():
-    seconds = np.array([65.0, 61.0, 200.0, 0.0])
-    series = Series.of_samples(seconds, np.array([3.0, 5.0, 7.0, 1.0]), 60.0)
-    assert series.start_seconds == 0.0
-    np.testing.assert_array_equal(series.values, [1.0, 4.0, np.nan, 7.0])
-
-
-@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
-def test_what_cannot_be_a_load_is_unknown(wrong):
-    series = Series.of_samples(np.array([0.0, 60.0, 120.0]), np.array([1.0, wrong, 2.0]), 60.0)
-    np.testing.assert_array_equal(series.values, [1.0, np.nan, 2.0])
-
-
-def test_no_sample_gives_an_empty_series():
-    assert len(Series.of_samples(np.array([1.0]), np.array([np.nan]), 60.0)) == 0
-
-
 def test_coarser_cells_end_where_the_series_ends():
     series = Series(0.0, 60.0, np.array([9.0, 1.0, 3.0, np.nan, 5.0]))
     coarse = series.coarsened(2)

@@ -30,7 +30,7 @@ def hold(reason: HoldReason, detail: str, size=(3, 4), **more) -> Decision:
     [
         pytest.param(
             decision((3, 4), (5, 4), binding=(Binding.TTFT, Binding.ITL), expected=GOOD),
-            "scale prefill 3->5, decode 4->4: TTFT binds, ITL binds; "
+            "scale prefill 3->5, decode stays at 4: TTFT binds, ITL binds; "
             "expected TTFT 1.42 s of 2 s, ITL 31 ms of 50 ms",
             id="scale-out",
         ),
@@ -42,8 +42,8 @@ def hold(reason: HoldReason, detail: str, size=(3, 4), **more) -> Decision:
                 expected=GOOD,
                 limiters=(Limiter("limit", PerRole(8, 4), PerRole(5, 4), "2 more at once"),),
             ),
-            "scale prefill 3->5, decode 4->4: TTFT binds; "
-            "8+4 is wanted for TTFT 1.42 s of 2 s, ITL 31 ms of 50 ms; but 2 more at once",
+            "scale prefill 3->5, decode stays at 4: TTFT binds; "
+            "8+4 is wanted (TTFT 1.42 s of 2 s, ITL 31 ms of 50 ms), but 2 more at once",
             id="limited-scale-out-does-not-promise-what-the-wanted-pair-would-give",
         ),
         pytest.param(
@@ -58,6 +58,16 @@ def hold(reason: HoldReason, detail: str, size=(3, 4), **more) -> Decision:
             "expected TTFT unbounded of 2 s, ITL 200 ms of 50 ms; "
             "8 GPUs reach 0.0% of 99.0%; 20 would be needed",
             id="short-of-budget",
+        ),
+        pytest.param(
+            decision(
+                (3, 4),
+                (3, 6),
+                limiters=(Limiter("fallback", PerRole(3, 4), PerRole(3, 6), "blind for 650 s"),),
+                notes=("blind for 650 s",),
+            ),
+            "scale decode 4->6, prefill stays at 3: blind for 650 s",
+            id="a-fallback-is-nobody-s-wish-and-says-its-reason-once",
         ),
         pytest.param(
             hold(HoldReason.ALREADY_RIGHT, "the size wanted", binding=(Binding.KV_MEMORY,)),
@@ -75,7 +85,7 @@ def hold(reason: HoldReason, detail: str, size=(3, 4), **more) -> Decision:
                 "300 s are not over",
                 limiters=(Limiter("x", PerRole(2, 4), PerRole(3, 4), "300 s are not over"),),
             ),
-            "hold 3+4: scale-in waits; 2+4 is wanted; but 300 s are not over",
+            "hold 3+4: scale-in waits; 2+4 is wanted, but 300 s are not over",
             id="stabilising-says-its-reason-once",
         ),
         pytest.param(
@@ -110,7 +120,7 @@ def test_every_hold_reason_has_words(reason: HoldReason):
 @pytest.mark.parametrize("binding", list(Binding))
 def test_every_constraint_has_words(binding: Binding):
     sentence = explain(decision((1, 1), (2, 1), binding=(binding,)), SLO)
-    assert sentence.startswith("scale prefill 1->2, decode 1->1: ")
+    assert sentence.startswith("scale prefill 1->2, decode stays at 1: ")
     assert "_" not in sentence
 
 

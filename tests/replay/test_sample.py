@@ -9,7 +9,7 @@ from policies.config import Slo
 from policies.profile import builtin
 from replay.requests import Requests
 from replay.traces import TraceError, of_requests
-from replay.traces.intensity import auto_rate_scale, intensity, peak_load, prefill_seconds
+from replay.traces.intensity import auto_rate_scale, intensity, peak_load
 from replay.traces.sample import sample_trace
 from replay.traces.shape import scale_rate
 
@@ -81,7 +81,8 @@ def test_new_tokens_also_attend_to_cached_ones() -> None:
         + law.seconds_per_token * 100
         + law.seconds_per_squared_token * (100**2 + 2 * 100 * 900)
     )
-    assert prefill_seconds(law, requests).tolist() == pytest.approx([expected])
+    load = intensity(of_requests("one", requests), PROFILE, Slo(), window_seconds=1.0)
+    assert load.replicas.prefill.tolist() == pytest.approx([expected])
 
 
 def test_cached_tokens_are_no_prefill_work() -> None:

@@ -106,7 +106,7 @@ def test_with_the_budget_short_the_coupled_solve_beats_two_separate_ones():
 
 
 def test_on_a_narrow_link_the_coupled_solve_needs_fewer_gpus():
-    """Sized alone, each role adds replicas until the link is wide enough for it, whatever it costs."""
+    """Sized alone, each role widens the link for itself, whatever the other one does."""
     slow = PROFILE.transfer.model_copy(update={"bytes_per_second": 4e9})
     narrow = PROFILE.model_copy(update={"transfer": slow})
     where = scene(NOTHING, PerRole(3, 2), profile=narrow)

@@ -11,7 +11,6 @@ from replay.requests import Requests
 from replay.traces import TraceError, open_trace
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"
-REAL = Path(__file__).parents[2].parent / "shared" / "traces" / "azure-2023"
 
 
 def read(folder: Path, text: str) -> Requests:
@@ -94,11 +93,9 @@ def test_a_wrong_time_is_named(tmp_path: Path, stamp: str) -> None:
     ],
 )
 def test_the_published_files(
-    file: str, rows: int, seconds: float, input_mean: float, output_mean: float
+    public_trace, file: str, rows: int, seconds: float, input_mean: float, output_mean: float
 ) -> None:
-    path = REAL / f"AzureLLMInferenceTrace_{file}.csv"
-    if not path.exists():
-        pytest.skip(f"no trace at {path}")
+    path = public_trace(f"azure-2023/AzureLLMInferenceTrace_{file}.csv")
     trace = open_trace(path)
     requests = Requests.concat(trace.chunks())
     assert len(requests) == rows

@@ -18,8 +18,6 @@ from replay.traces.mooncake import spread_ticks
 from replay.traces.prefix import PrefixCache
 from replay.traces.source import Options
 
-REAL = Path(__file__).parents[2].parent / "shared" / "traces" / "mooncake"
-
 
 def whole(trace: Trace) -> Requests:
     return Requests.concat(trace.chunks())
@@ -224,10 +222,8 @@ def test_a_bad_record_is_named_with_its_field(tmp_path: Path, line: str, said: s
     assert trace.bad_lines == 1
 
 
-def test_the_published_conversation_trace() -> None:
-    path = REAL / "conversation_trace.jsonl"
-    if not path.exists():
-        pytest.skip(f"no trace at {path}")
+def test_the_published_conversation_trace(public_trace) -> None:
+    path = public_trace("mooncake/conversation_trace.jsonl")
     requests = whole(open_trace(path, options=Options(cache_tokens=10**12)))
     assert len(requests) == 12_031
     assert requests.input_tokens.mean() == pytest.approx(12_035, abs=1)

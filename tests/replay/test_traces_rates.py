@@ -19,7 +19,6 @@ from replay.traces.lengths import PUBLISHED, resampled_lengths
 from replay.traces.shape import scale_rate
 from replay.traces.source import Options
 
-REAL = Path(__file__).parents[2].parent / "shared" / "traces"
 BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
 
 
@@ -207,10 +206,8 @@ def test_lengths_of_another_trace_stay_in_pairs(tmp_path: Path) -> None:
         pytest.param("azure-2024/azure2024_code_10min_digitised.csv", None, 16_803_695, id="code"),
     ],
 )
-def test_the_published_series(file: str, series: str | None, total: int) -> None:
-    if not (REAL / file).exists():
-        pytest.skip(f"no trace at {REAL / file}")
-    trace = open_trace(REAL / file, options=Options(series=series))
+def test_the_published_series(public_trace, file: str, series: str | None, total: int) -> None:
+    trace = open_trace(public_trace(file), options=Options(series=series))
     assert trace.expected_requests == pytest.approx(total, rel=1e-5)
 
 
@@ -348,11 +345,8 @@ def test_a_folder_or_archive_of_something_else(tmp_path: Path) -> None:
         open_trace(tmp_path / "other.tar")
 
 
-def test_the_published_clients() -> None:
-    path = REAL / "servegen" / "m-mid-trace.tar.gz"
-    if not path.exists():
-        pytest.skip(f"no trace at {path}")
-    trace = open_trace(path)
+def test_the_published_clients(public_trace) -> None:
+    trace = open_trace(public_trace("servegen/m-mid-trace.tar.gz"))
     assert "of 109 clients" in trace.notes[0]
     assert any("for 71% of the load (74 of 109 clients)" in note for note in trace.notes)
     assert any(note.startswith("102 windows without data") for note in trace.notes)

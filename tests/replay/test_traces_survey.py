@@ -18,7 +18,6 @@ from replay.traces.sparkline import sparkline
 from replay.traces.survey import Survey, survey
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
-REAL = Path(__file__).parents[2].parent / "shared" / "traces" / "azure-2023"
 
 
 def seen(trace: Trace) -> Survey:
@@ -93,10 +92,8 @@ def test_no_requests_cannot_be_surveyed() -> None:
     ("file", "cv", "peak"),
     [pytest.param("conv", 1.09, 8.45, id="smooth"), pytest.param("code", 13.2, 10.5, id="bursty")],
 )
-def test_published_burstiness(file: str, cv: float, peak: float) -> None:
-    path = REAL / f"AzureLLMInferenceTrace_{file}.csv"
-    if not path.exists():
-        pytest.skip(f"no trace at {path}")
+def test_published_burstiness(public_trace, file: str, cv: float, peak: float) -> None:
+    path = public_trace(f"azure-2023/AzureLLMInferenceTrace_{file}.csv")
     found = seen(open_trace(path))
     assert found.interarrival_cv == pytest.approx(cv, rel=0.01)
     assert found.peak_minute_per_second == pytest.approx(peak, rel=0.01)
