@@ -22,16 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("recordings", nargs="+", type=Path, metavar="SERIES_OR_TRACE",
         help="a rate table (.csv) or a request trace")  # fmt: skip
-    add("--lead", type=positive,
-        help="seconds until a replica asked for now serves (default 600, or 120 on cells of less "
-        "than a minute)")  # fmt: skip
-    add("--hold", type=positive, default=plan.hold_seconds,
-        help="seconds for which the peak after that counts (default: one cell)")  # fmt: skip
-    add("--quantile", type=_fraction, default=plan.fraction,
+    add("--lead", type=positive, metavar="SECONDS",
+        help="until a replica asked for now serves (default 600, or 120 on cells of less than a "
+        "minute)")  # fmt: skip
+    add("--hold", type=positive, metavar="SECONDS", default=plan.hold_seconds,
+        help="for which the peak after that counts (default: one cell)")  # fmt: skip
+    add("--quantile", type=_fraction, metavar="X", default=plan.fraction,
         help="share of forecasts that must suffice (default %(default)s)")  # fmt: skip
-    add("--refit-hours", type=positive, default=plan.refit_seconds / 3600,
+    add("--refit-hours", type=positive, metavar="N", default=plan.refit_seconds / 3600,
         help="hours between fits, at least 24 cells (default %(default)s)")  # fmt: skip
-    add("--models", help="names separated by commas (default: all that are installed)")
+    add(
+        "--models",
+        metavar="A,B,...",
+        help="names separated by commas (default: all that are installed)",
+    )
     add("--json", action="store_true", help="print one JSON object")
     add("--html", type=Path, metavar="FILE", help="write the fan charts as one page")
 

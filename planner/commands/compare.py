@@ -46,7 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="sweep each policy's headroom for the GPU-hours that the objective takes it",
     )
-    add("--processes", type=positive_int, default=os.cpu_count() or 1, help="default: one a core")
+    add(
+        "--processes",
+        type=positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="runs at a time (default: one a core)",
+    )
     add("--html", type=Path, metavar="FILE", help="write one self-contained page with charts")
     add("--png", type=Path, metavar="FILE", help="write the main chart as a picture")
     add_stage_arguments(parser)

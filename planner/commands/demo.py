@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--speed",
         type=positive,
-        help=f"simulated per real second; default: {_RUN_SECONDS:g} s long",
+        metavar="X",
+        help=f"simulated seconds per real one (default: so that it lasts {_RUN_SECONDS:g} s)",
     )
     add("--port", type=port, default=8080, help="of the page (default %(default)s)")
     add("--headless", action="store_true", help="no page, and no waiting unless --speed is given")

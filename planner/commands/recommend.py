@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 
 from planner.commands.arguments import positive, positive_int
 from planner.config import DEFAULT_PROFILE, load_profile
@@ -19,18 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The load, the objective and the budget."""
     slo = Slo()
     add = parser.add_argument
-    add("--requests-per-second", type=positive, required=True, help="offered load")
-    add("--input-tokens", type=positive, required=True, help="mean prompt length")
-    add("--output-tokens", type=positive, required=True, help="mean generated length")
+    load = partial(add, type=positive, required=True, metavar="N")
+    load("--requests-per-second", help="offered load")
+    load("--input-tokens", help="mean prompt length")
+    load("--output-tokens", help="mean generated length")
     add(
         "--input-cv",
         type=positive,
+        metavar="X",
         default=PolicySettings().input_length_cv,
         help="spread of prompt lengths, standard deviation over mean (default %(default)s)",
     )
-    add("--ttft", type=positive, default=slo.ttft_seconds, help="seconds (default %(default)s)")
-    add("--itl", type=positive, default=slo.itl_seconds, help="seconds (default %(default)s)")
-    add("--gpu-budget", type=positive_int, help="most GPUs for both pools together")
+    objective = partial(add, type=positive, metavar="SECONDS")
+    objective("--ttft", default=slo.ttft_seconds, help="time to first token (default %(default)s)")
+    objective("--itl", default=slo.itl_seconds, help="inter-token latency (default %(default)s)")
+    add("--gpu-budget", type=positive_int, metavar="N", help="most GPUs for both pools together")
     add(
         "--profile",
         default=DEFAULT_PROFILE,
