@@ -17,6 +17,7 @@ from planner.store import MemoryStore
 from policies.memory import Memory
 from policies.types import (
     Decision,
+    GpuCap,
     Hold,
     HoldReason,
     Observation,
@@ -37,9 +38,21 @@ class Decider(Protocol):
     """The pure decision; `policies.engine.Engine` is the one in use."""
 
     def decide(
-        self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
+        self,
+        observation: Observation,
+        pools: Pools,
+        memory: Memory,
+        now_seconds: float,
+        cap: GpuCap | None,
     ) -> tuple[Decision, Memory]:
         """Decide what should run now; return it with the memory for the next tick."""
+
+
+class Budget(Protocol):
+    """What the cluster grants; `planner.allowance.Allowance` is the one in use."""
+
+    async def read(self, pools: Pools, now_seconds: float) -> GpuCap | None:
+        """Cap both roles in time and without raising; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +72,7 @@ class Loop:
     workload: Workload
     clock: Clock
     engine: Decider
+    budget: Budget | None = None
     settings: LoopSettings = LoopSettings()
     memory: Memory = field(default_factory=Memory)
     store: MemoryStore | None = None
@@ -82,7 +96,8 @@ class Loop:
         observation, pools = await asyncio.gather(
             self._observe(now_seconds), self._read(now_seconds)
         )
-        decision = self._decide(observation, pools, now_seconds)
+        cap = await self.budget.read(pools, now_seconds) if self.budget else None
+        decision = self._decide(observation, pools, now_seconds, cap)
         target = decision.target if self.settings.act and decision.changes else None
         record = Record(
             observation=observation,
@@ -129,9 +144,13 @@ class Loop:
                 log.exception("port failed", port=port)
             return why
 
-    def _decide(self, observation: Observation, pools: Pools, now_seconds: float) -> Decision:
+    def _decide(
+        self, observation: Observation, pools: Pools, now_seconds: float, cap: GpuCap | None
+    ) -> Decision:
         try:
-            decision, self.memory = self.engine.decide(observation, pools, self.memory, now_seconds)
+            decision, self.memory = self.engine.decide(
+                observation, pools, self.memory, now_seconds, cap
+            )
         except Exception as error:
             log.exception("the decision failed; holding", now_seconds=now_seconds)
             current = _current(pools)

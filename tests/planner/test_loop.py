@@ -19,6 +19,7 @@ from policies.memory import Memory
 from policies.profile import builtin
 from policies.types import (
     Decision,
+    GpuCap,
     Hold,
     HoldReason,
     Observation,
@@ -47,7 +48,12 @@ class Wants:
         self.seen: list[tuple[Observation, Pools]] = []
 
     def decide(
-        self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
+        self,
+        observation: Observation,
+        pools: Pools,
+        memory: Memory,
+        now_seconds: float,
+        cap: GpuCap | None,
     ) -> tuple[Decision, Memory]:
         self.seen.append((observation, pools))
         target = self.targets.pop(0) if len(self.targets) > 1 else self.targets[0]
@@ -100,6 +106,34 @@ async def test_it_ticks_on_every_boundary() -> None:
     loop.clock = AcceleratedClock(start_seconds=13.0)
     await loop.run(until=lambda: len(loop.journal) == 3)
     assert [r.decision.decided_at_seconds for r in loop.journal] == [20.0, 30.0, 40.0]
+
+
+class Granting:
+    """A cluster that grants so many GPUs."""
+
+    def __init__(self, gpus: int) -> None:
+        self.cap = GpuCap(gpus, "a quota")
+
+    async def read(self, pools: Pools, now_seconds: float) -> GpuCap:
+        return self.cap
+
+
+async def test_what_the_cluster_grants_bounds_the_decision() -> None:
+    profile = builtin("llama-3-8b-h100-fp8-tp1")
+    seen = Observation(
+        observed_at_seconds=0.0,
+        window_seconds=60.0,
+        requests_per_second=200.0,
+        input_tokens=Lengths.lognormal(2000.0),
+        output_tokens_mean=200.0,
+    )
+    loop = make_loop(Wants(ONE_EACH), metrics=ScriptedMetrics([seen]))
+    loop.engine = Engine(profile, PolicySettings())
+    loop.budget = Granting(5)
+    record = await loop.tick(0.0)
+    assert record.decision.target is not None
+    assert sum(record.decision.target) == 5
+    assert any("a quota" in note for note in record.decision.notes)
 
 
 async def test_a_tick_that_overruns_skips_the_boundaries_it_missed() -> None:
