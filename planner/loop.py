@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import structlog
@@ -14,7 +14,7 @@ from planner.clock import Stopwatch
 from planner.journal import Journal, Record
 from planner.ports import Clock, MetricsSource, Workload, WriteFailure
 from planner.store import MemoryStore
-from policies.memory import Memory
+from policies.memory import Memory, Sized
 from policies.types import (
     Decision,
     GpuCap,
@@ -104,7 +104,7 @@ class Loop:
             pools=pools,
             decision=decision,
             applied=target is not None,
-            failures=await self._scale(target) if target else (),
+            failures=await self._apply(target, now_seconds) if target else (),
             took_seconds=watch.seconds,  # evaluated last: the writes count
         )
         self.journal.append(record)
@@ -123,6 +123,16 @@ class Loop:
     async def _read(self, now_seconds: float) -> Pools:
         found = await self._ask("workload", self.workload.read(now_seconds))
         return found if isinstance(found, PerRole) else PerRole.of(lambda _: Unavailable(found))
+
+    async def _apply(self, target: PerRole[int], now_seconds: float) -> tuple[WriteFailure, ...]:
+        """Write both counts; the intent is saved first, so that no crash hides half a change."""
+        self.memory = replace(self.memory, intent=Sized(now_seconds, target))
+        if self.store is not None:
+            await self.store.save(self.memory)
+        failures = await self._scale(target)
+        if not failures:
+            self.memory = replace(self.memory, intent=None)
+        return failures
 
     async def _scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
         failures = await self._ask("scale", self.workload.scale(target))

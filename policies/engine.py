@@ -14,6 +14,8 @@ from policies.demand import Demand, Load, Shape, shape_of
 from policies.evidence import Witness
 from policies.facts import (
     as_found,
+    complete,
+    halved,
     leave_to_others,
     measured_leads,
     short_of,
@@ -78,8 +80,10 @@ class Engine:
         cap = tightening(self.settings, cap)
         here = Engine(profile, within(with_leads(self.settings, leads), cap))
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
-        notes = (*decision.notes, *notes, *stuck_notes(found))
-        return leave_to_others(replace(decision, notes=notes), found), memory
+        left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
+        told = (*decision.notes, *notes, *stuck_notes(found), *((left,) if left else ()))
+        decision = complete(replace(decision, notes=told), memory.intent)
+        return leave_to_others(decision, found), replace(memory, intent=None)
 
     def _decide(
         self,

@@ -6,11 +6,16 @@ import math
 from dataclasses import replace
 
 from policies.config import PolicySettings
+from policies.memory import Sized
 from policies.profile import Profile
 from policies.types import Decision, GpuCap, Hold, HoldReason, Limiter, PerRole, PoolState, Role
 
 # A readiness that went and came back reads like a start that took days: such a start is not one.
 _LONGEST_START_SECONDS = 3600.0
+
+# A change that was begun earlier belongs to another demand.
+_INTENT_SECONDS = 600.0
+_NO_METRICS = frozenset({HoldReason.METRICS_UNKNOWN, HoldReason.METRICS_STALE})
 
 
 def as_found(profile: Profile, found: PerRole[PoolState]) -> tuple[Profile, tuple[str, ...]]:
@@ -106,6 +111,44 @@ def stuck_notes(found: PerRole[PoolState]) -> tuple[str, ...]:
     )
 
 
+def halved(intent: Sized | None, current: PerRole[int]) -> str | None:
+    """Say what is left of a change that was begun; None when nothing is."""
+    if intent is None or intent.replicas == current:
+        return None
+    left = ", ".join(
+        f"{role} is {current[role]} instead of {wanted}"
+        for role, wanted in intent.replicas.items()
+        if wanted != current[role]
+    )
+    return f"an earlier change was not completed: {left}"
+
+
+def complete(decision: Decision, intent: Sized | None) -> Decision:
+    """Finish a scale-out of which one half was done lately, while no metrics tell better.
+
+    A pair is sized as one, so the other half was decided on the metrics of then. A change of which
+    nothing was done waits for metrics instead.
+    """
+    hold, current = decision.hold, decision.current
+    blind = hold is not None and hold.reason in _NO_METRICS
+    if intent is None or hold is None or current is None or not blind:
+        return decision
+    if not any(current[role] == intent.replicas[role] for role in Role):
+        return decision
+    target = PerRole.of(lambda role: max(intent.replicas[role], current[role]))
+    age_seconds = decision.decided_at_seconds - intent.at_seconds
+    if target == current or age_seconds > _INTENT_SECONDS:
+        return decision
+    limiter = Limiter("complete", current, target, "an earlier change is completed")
+    return replace(
+        decision,
+        target=target,
+        hold=None,
+        limiters=(*decision.limiters, limiter),
+        notes=(*decision.notes, hold.detail),
+    )
+
+
 def leave_to_others(decision: Decision, found: PerRole[PoolState]) -> Decision:
     """Change nothing where somebody else sets a count, of either role: they are sized as one."""
     who = "; ".join(
@@ -118,7 +161,7 @@ def leave_to_others(decision: Decision, found: PerRole[PoolState]) -> Decision:
     if current is not None and target is not None and target != current:
         limiters = (*limiters, Limiter("leave_to_others", target, current, who))
     hold, notes = decision.hold, decision.notes
-    if hold is not None and hold.reason in {HoldReason.METRICS_UNKNOWN, HoldReason.METRICS_STALE}:
+    if hold is not None and hold.reason in _NO_METRICS:
         notes = (*notes, hold.detail)
     return replace(
         decision,

@@ -36,7 +36,8 @@ class Memory:
     """Past loads and raw sizes, the last known shape of requests, and what replicas taught.
 
     The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
-    each role's start-up time as measured; None was never measured.
+    each role's start-up time as measured; None was never measured. `intent` is a change that was
+    begun and is not known to be done.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -53,6 +54,7 @@ class Memory:
     prefill_waiting: float | None = None
     queued_at_seconds: float | None = None
     lead_seconds: PerRole[float | None] = _NEVER_MEASURED
+    intent: Sized | None = None
     trackers: Annotated[
         tuple[Tracker, ...],
         PlainValidator(lambda texts: tuple(restore(text) for text in texts)),

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -11,6 +12,7 @@ from planner.clock import AcceleratedClock
 from planner.loop import Loop, LoopSettings
 from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
+from planner.store import MemoryStore
 from planner.workloads.in_memory import InMemoryWorkload
 from policies.config import PolicySettings
 from policies.engine import Engine
@@ -273,3 +275,35 @@ def test_through_any_outage_it_ticks_on_and_scales_only_on_what_it_knows(
         assert bool(record.failures) == (record.applied and reached == "unwritable")
     knew = any(seen is BUSY and reached == "fine" for seen, reached in script)
     assert (workload.replicas != PerRole(2, 2)) == knew
+
+
+class Dying(InMemoryWorkload):
+    """The process ends between the two writes of its first change."""
+
+    async def scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
+        self.replicas = PerRole(self.replicas.prefill, target.decode)
+        raise asyncio.CancelledError
+
+
+async def test_a_crash_between_two_writes_is_told_after_the_restart(tmp_path: Path) -> None:
+    file = tmp_path / "memory.json"
+    loop = make_loop(Wants(PerRole(3, 4)), workload=Dying(ONE_EACH))
+    loop.store = MemoryStore(file)
+    with pytest.raises(asyncio.CancelledError):
+        await loop.tick(0.0)
+    again = make_loop(Wants(ONE_EACH), workload=InMemoryWorkload(PerRole(1, 4)))
+    again.engine = Engine(builtin("llama-3-8b-h100-fp8-tp1"), PolicySettings())
+    again.memory = MemoryStore(file).load()
+    blind = Observation(observed_at_seconds=10.0, window_seconds=60.0)
+    again.metrics = ScriptedMetrics([blind])
+    record = await again.tick(10.0)
+    assert any("prefill is 1 instead of 3" in note for note in record.decision.notes)
+    assert record.decision.target == PerRole(3, 4)
+    assert again.memory.intent is None
+
+
+async def test_a_change_that_was_refused_in_part_stays_an_intent() -> None:
+    loop = make_loop(Wants(PerRole(3, 4)), workload=Unwritable(ONE_EACH))
+    await loop.tick(0.0)
+    assert loop.memory.intent is not None
+    assert loop.memory.intent.replicas == PerRole(3, 4)

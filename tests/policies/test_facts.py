@@ -9,7 +9,7 @@ import pytest
 from policies.config import Guards, PolicySettings, RoleSettings
 from policies.engine import Engine
 from policies.lengths import Lengths
-from policies.memory import Memory
+from policies.memory import Memory, Sized
 from policies.profile import builtin
 from policies.types import (
     Binding,
@@ -198,3 +198,38 @@ def test_the_forecast_looks_as_far_ahead_as_starts_take() -> None:
     assert decode.settings.target.first_step * step == 600
     again = Memory.from_json(memory.to_json())
     assert again.lead_seconds == memory.lead_seconds
+
+
+def after_intent(rate: float | None, at: float, **facts: object) -> tuple[Decision, Memory]:
+    """Decode was brought to 4 and prefill, which should have become 3, was not."""
+    observation = Observation(
+        observed_at_seconds=at,
+        window_seconds=60.0,
+        requests_per_second=rate,
+        input_tokens=Lengths.lognormal(1155.0),
+        output_tokens_mean=211.0,
+    )
+    memory = Memory(intent=Sized(0.0, PerRole(3, 4)))
+    pools = found((1, 4), {Role.PREFILL: facts})
+    return Engine(PROFILE, PolicySettings()).decide(observation, pools, memory, at)
+
+
+def test_half_a_change_is_told_and_decided_afresh() -> None:
+    decision, memory = after_intent(BUSY, 10.0)
+    assert any("prefill is 1 instead of 3" in note for note in decision.notes)
+    assert decision.target.prefill == WANTED.prefill
+    assert memory.intent is None
+
+
+@pytest.mark.parametrize(
+    ("at", "facts", "target"),
+    [
+        pytest.param(10.0, {}, PerRole(3, 4), id="completed"),
+        pytest.param(700.0, {}, PerRole(1, 4), id="too-long-ago"),
+        pytest.param(10.0, {"other_writer": "an HPA"}, PerRole(1, 4), id="somebody-else-writes"),
+    ],
+)
+def test_without_metrics_half_a_scale_out_is_completed(at, facts, target) -> None:
+    decision, _ = after_intent(None, at, **facts)
+    assert decision.target == target
+    assert decision.changes == (target != PerRole(1, 4))
