@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from planner.kube import PODS, Json, Kube, KubeError, Resource, Target
 from planner.workloads.kind import GPU_RESOURCES, dig, pod_gpus
 from policies.config import Section
+from policies.types import GpuCap
 
 QUOTAS = Resource("", "v1", "resourcequotas")
 NODES = Resource("", "v1", "nodes")
@@ -23,9 +24,8 @@ QUEUES = Resource("scheduling.run.ai", "v2", "queues")
 
 
 class BudgetConfig(Section):
-    """Where the limit on GPUs comes from; nothing set: no limit."""
+    """What the cluster grants, besides `policy.gpu_budget`; nothing set: no limit."""
 
-    gpus: PositiveInt | None = Field(default=None, description="most GPUs for both roles together")
     resource_quota: bool = Field(
         default=False, description="stay within the namespace's ResourceQuota"
     )
@@ -41,6 +41,14 @@ class BudgetConfig(Section):
     topology_label: str | None = Field(
         default=None, description="node label within whose value a replica must fit, e.g. a rack's"
     )
+    every_seconds: PositiveFloat = Field(
+        default=30.0, description="time between two readings of these sources, seconds"
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Whether any source is configured."""
+        return self.resource_quota or self.kai_queue is not None or self.free_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +56,6 @@ class Headroom:
     """GPUs that may be added, and who says so."""
 
     gpus: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """Most GPUs for both roles together (None: no limit), and which source sets it."""
-
-    gpus: int | None
     source: str
 
 
@@ -67,19 +67,17 @@ class GpuBudget:
         self._config = config
         self._namespace = namespace
 
-    async def read(self, held_gpus: int, gang_gpus: int) -> Cap:
+    async def read(self, held_gpus: int, gang_gpus: int) -> GpuCap:
         """Cap both roles, which hold `held_gpus`; the larger replica takes `gang_gpus`."""
         rooms: list[Headroom] = []
-        if self._config.gpus is not None:
-            rooms.append(Headroom(self._config.gpus - held_gpus, "budget.gpus"))
         try:
             rooms += await self._cluster(gang_gpus)
         except KubeError as error:
             rooms.append(Headroom(0, f"nothing new, because a source cannot be read: {error}"))
         tightest = min(rooms, key=lambda room: room.gpus, default=Headroom(math.inf, "no limit"))
         if math.isinf(tightest.gpus):
-            return Cap(None, tightest.source)
-        return Cap(max(0, held_gpus + math.floor(tightest.gpus)), tightest.source)
+            return GpuCap(None, tightest.source)
+        return GpuCap(max(0, held_gpus + math.floor(tightest.gpus)), tightest.source)
 
     async def _cluster(self, gang_gpus: int) -> list[Headroom]:
         rooms: list[Headroom] = []

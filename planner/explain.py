@@ -28,8 +28,11 @@ _HOLDS = {
     HoldReason.SCALE_IN_STABILISING: "scale-in waits",
     HoldReason.SCALE_OUT_LIMIT: "scale-out is limited",
     HoldReason.SCALED_TO_ZERO: "scaled to zero",
+    HoldReason.OTHER_WRITER: "somebody else sets the replicas",
+    HoldReason.REPLICAS_STUCK: "replicas are stuck",
     HoldReason.BUDGET: "the GPU budget is used up",
     HoldReason.BOUNDS: "at a bound",
+    HoldReason.FLOOR: "at the workload's own floor",
 }
 
 

@@ -166,7 +166,7 @@ class Kube:
             )
         )
 
-    async def create(self, resource: Resource, namespace: str, body: Json) -> Json:
+    async def create(self, resource: Resource, namespace: str | None, body: Json) -> Json:
         """Create one object."""
         return await self._request(_Call("create", resource, namespace, body=body))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import structlog
@@ -14,9 +14,10 @@ from planner.clock import Stopwatch
 from planner.journal import Journal, Record
 from planner.ports import Clock, MetricsSource, Workload, WriteFailure
 from planner.store import MemoryStore
-from policies.memory import Memory
+from policies.memory import Memory, Sized
 from policies.types import (
     Decision,
+    GpuCap,
     Hold,
     HoldReason,
     Observation,
@@ -37,9 +38,21 @@ class Decider(Protocol):
     """The pure decision; `policies.engine.Engine` is the one in use."""
 
     def decide(
-        self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
+        self,
+        observation: Observation,
+        pools: Pools,
+        memory: Memory,
+        now_seconds: float,
+        cap: GpuCap | None,
     ) -> tuple[Decision, Memory]:
         """Decide what should run now; return it with the memory for the next tick."""
+
+
+class Budget(Protocol):
+    """What the cluster grants; `planner.allowance.Allowance` is the one in use."""
+
+    async def read(self, pools: Pools, now_seconds: float) -> GpuCap | None:
+        """Cap both roles in time and without raising; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +72,7 @@ class Loop:
     workload: Workload
     clock: Clock
     engine: Decider
+    budget: Budget | None = None
     settings: LoopSettings = LoopSettings()
     memory: Memory = field(default_factory=Memory)
     store: MemoryStore | None = None
@@ -82,14 +96,15 @@ class Loop:
         observation, pools = await asyncio.gather(
             self._observe(now_seconds), self._read(now_seconds)
         )
-        decision = self._decide(observation, pools, now_seconds)
+        cap = await self.budget.read(pools, now_seconds) if self.budget else None
+        decision = self._decide(observation, pools, now_seconds, cap)
         target = decision.target if self.settings.act and decision.changes else None
         record = Record(
             observation=observation,
             pools=pools,
             decision=decision,
             applied=target is not None,
-            failures=await self._scale(target) if target else (),
+            failures=await self._apply(target, now_seconds) if target else (),
             took_seconds=watch.seconds,  # evaluated last: the writes count
         )
         self.journal.append(record)
@@ -108,6 +123,16 @@ class Loop:
     async def _read(self, now_seconds: float) -> Pools:
         found = await self._ask("workload", self.workload.read(now_seconds))
         return found if isinstance(found, PerRole) else PerRole.of(lambda _: Unavailable(found))
+
+    async def _apply(self, target: PerRole[int], now_seconds: float) -> tuple[WriteFailure, ...]:
+        """Write both counts; the intent is saved first, so that no crash hides half a change."""
+        self.memory = replace(self.memory, intent=Sized(now_seconds, target))
+        if self.store is not None:
+            await self.store.save(self.memory)
+        failures = await self._scale(target)
+        if not failures:
+            self.memory = replace(self.memory, intent=None)
+        return failures
 
     async def _scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
         failures = await self._ask("scale", self.workload.scale(target))
@@ -129,9 +154,13 @@ class Loop:
                 log.exception("port failed", port=port)
             return why
 
-    def _decide(self, observation: Observation, pools: Pools, now_seconds: float) -> Decision:
+    def _decide(
+        self, observation: Observation, pools: Pools, now_seconds: float, cap: GpuCap | None
+    ) -> Decision:
         try:
-            decision, self.memory = self.engine.decide(observation, pools, self.memory, now_seconds)
+            decision, self.memory = self.engine.decide(
+                observation, pools, self.memory, now_seconds, cap
+            )
         except Exception as error:
             log.exception("the decision failed; holding", now_seconds=now_seconds)
             current = _current(pools)

@@ -16,8 +16,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from planner import kube
+from planner.allowance import Allowance
 from planner.api.app import make_app
 from planner.api.view import ServiceView
+from planner.budget import GpuBudget
 from planner.clock import WallClock
 from planner.config import Config
 from planner.errors import UserError
@@ -48,16 +50,21 @@ class Ports:
     workload: Workload
     clock: Clock
     notices: Notices | None = None
+    budget: GpuBudget | None = None
 
 
 async def connect(config: Config) -> Ports:
     """Make the ports that the configuration asks for; nothing is sent yet."""
     api = await kube.connect(config.workload.kubernetes)
+    workload = config.workload
     return Ports(
         metrics=make_source(config.metrics),
-        workload=make_workload(config.workload, api),
+        workload=make_workload(workload, api),
         clock=WallClock(),
-        notices=Notices(api, config.workload),
+        notices=Notices(api, workload),
+        budget=GpuBudget(api, workload.budget, workload.namespace)
+        if workload.budget.asks
+        else None,
     )
 
 
@@ -79,6 +86,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         workload=ports.workload,
         clock=ports.clock,
         engine=engine,
+        budget=_allowance(ports, config, profile),
         settings=LoopSettings(
             tick_seconds=config.tick_seconds,
             deadline_seconds=config.deadline_seconds,
@@ -103,6 +111,18 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
             await ports.notices.settle()
         await ports.metrics.close()
         await ports.workload.close()
+
+
+def _allowance(ports: Ports, config: Config, profile: Profile) -> Allowance | None:
+    """What the cluster grants, if the configuration asks for it."""
+    if ports.budget is None:
+        return None
+    return Allowance(
+        ports.budget,
+        profile.gpus_per_replica,
+        every_seconds=config.workload.budget.every_seconds,
+        deadline_seconds=config.deadline_seconds,
+    )
 
 
 async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) -> Memory:

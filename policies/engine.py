@@ -12,13 +12,28 @@ from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, shape_of
 from policies.evidence import Witness
+from policies.facts import (
+    as_found,
+    complete,
+    halved,
+    leave_to_others,
+    measured_leads,
+    short_of,
+    stuck_notes,
+    supply,
+    tightening,
+    with_leads,
+    within,
+)
 from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
 from policies.outlook import follow, outlook
 from policies.profile import Profile
 from policies.types import (
+    Binding,
     Decision,
+    GpuCap,
     Hold,
     HoldReason,
     Limiter,
@@ -44,16 +59,41 @@ class Engine:
         self.settings = settings
 
     def decide(
-        self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
+        self,
+        observation: Observation,
+        pools: Pools,
+        memory: Memory,
+        now_seconds: float,
+        cap: GpuCap | None = None,
     ) -> tuple[Decision, Memory]:
         """Decide what should run now; return it with the memory for the next tick.
 
         Unknown demand or unknown pools give a hold that says what is missing; neither can ever
-        scale in.
+        scale in. `cap` is what the cluster grants now, in addition to the configured budget.
         """
         found = known_pools(pools)
         if isinstance(found, Hold):
             return _hold(found, None, now_seconds), memory
+        leads = measured_leads(memory.lead_seconds, found, self.settings.forecast.step_seconds)
+        memory = replace(memory, lead_seconds=leads)
+        profile, notes = as_found(self.profile, found)
+        cap = tightening(self.settings, cap)
+        here = Engine(profile, within(with_leads(self.settings, leads), cap))
+        decision, memory = here._decide(observation, found, memory, now_seconds, cap)
+        left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
+        told = (*decision.notes, *notes, *stuck_notes(found), *((left,) if left else ()))
+        decision = complete(replace(decision, notes=told), memory.intent)
+        return leave_to_others(decision, found), replace(memory, intent=None)
+
+    def _decide(
+        self,
+        observation: Observation,
+        found: PerRole[PoolState],
+        memory: Memory,
+        now_seconds: float,
+        cap: GpuCap | None,
+    ) -> tuple[Decision, Memory]:
+        """Decide with what the cluster says of itself already in profile and settings."""
         current = found.map(lambda pool: pool.desired_replicas)
         seen = self._see(observation, memory, now_seconds)
         if isinstance(seen, Hold):
@@ -69,9 +109,30 @@ class Engine:
             observation.arrival_dispersion, self.settings.arrival_dispersion
         )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        solution, notes = self._solve(observation, memory, shape)
-        decision, memory = self._settle(solution, found, memory, observation.trust, now_seconds)
+        solution, notes = self._reachable(observation, memory, shape, supply(found))
+        bounds = self._bounds(solution, found, observation.trust, cap)
+        decision, memory = self._settle(solution, bounds, memory, now_seconds)
+        if cap and Binding.BUDGET in decision.binding:
+            notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         return replace(decision, notes=notes), memory
+
+    def _reachable(
+        self, observation: Observation, memory: Memory, shape: Shape, most: PerRole[int | None]
+    ) -> tuple[Solution, tuple[str, ...]]:
+        """Solve; where a role cannot reach its size, size the other one beside what it can reach.
+
+        The role itself keeps the size wanted, so that what is stuck is still asked for.
+        """
+        wanted, notes = self._solve(observation, memory, shape)
+        lacks = wanted.replicas.zip(most).map(
+            lambda pair: pair[1] is not None and pair[0] > pair[1]
+        )
+        if not any(lacks):
+            return wanted, notes
+        beside = Engine(self.profile, short_of(self.settings, most))
+        solution, notes = beside._solve(observation, memory, shape)
+        replicas = PerRole.of(lambda role: (wanted if lacks[role] else solution).replicas[role])
+        return replace(solution, replicas=replicas), notes
 
     def _solve(
         self, observation: Observation, memory: Memory, shape: Shape
@@ -127,11 +188,12 @@ class Engine:
 
     def remember(self, past: Iterable[Observation], memory: Memory) -> Memory:
         """Learn the demand of observations made before the first tick, oldest first."""
+        here = Engine(self.profile, with_leads(self.settings, memory.lead_seconds))
         for observation in past:
             at = observation.observed_at_seconds
             seen = self._see(observation, memory, at)
             if not isinstance(seen, Hold) and (not memory.seconds or at > memory.seconds[-1]):
-                memory = self._note(memory, *seen, at)
+                memory = here._note(memory, *seen, at)
         return memory
 
     def _note(self, memory: Memory, load: Load, shape: Shape, now_seconds: float) -> Memory:
@@ -158,31 +220,35 @@ class Engine:
             return Hold(HoldReason.METRICS_UNKNOWN, "; ".join((why, *observation.problems)))
         return shape.load_of(self.profile, rate), shape
 
+    def _bounds(
+        self, solution: Solution, found: PerRole[PoolState], trust: Trust, cap: GpuCap | None
+    ) -> guards.Context:
+        """What the guards may look at; the raw sizes of the past are added with the newest."""
+        return guards.Context(
+            current=found.map(lambda pool: pool.desired_replicas),
+            wanted=solution.replicas,
+            recent=(),
+            gpus_per_replica=self.profile.gpus_per_replica,
+            settings=self.settings,
+            rollout=found.map(lambda pool: pool.rollout_in_progress),
+            stuck=found.map(lambda pool: pool.stuck_replicas),
+            floor=found.map(lambda pool: pool.floor_replicas),
+            cap=cap,
+            trust=trust,
+        )
+
     def _settle(
-        self,
-        solution: Solution,
-        found: PerRole[PoolState],
-        memory: Memory,
-        trust: Trust,
-        now_seconds: float,
+        self, solution: Solution, bounds: guards.Context, memory: Memory, now_seconds: float
     ) -> tuple[Decision, Memory]:
         """Pass the solved pair through the guards and say what came of it."""
-        current = found.map(lambda pool: pool.desired_replicas)
+        current = bounds.current
         window = self.settings.guards.scale_in_window_seconds
         if not memory.sizes_since(now_seconds - window):
             # After a restart or an outage the size found is all that is known to be needed.
             memory = memory.with_size(Sized(now_seconds, current), window)
         memory = memory.with_size(Sized(now_seconds, solution.replicas), window)
         target, limiters = guards.apply(
-            guards.Context(
-                current=current,
-                wanted=solution.replicas,
-                recent=memory.sizes_since(now_seconds - window),
-                gpus_per_replica=self.profile.gpus_per_replica,
-                settings=self.settings,
-                rollout=found.map(lambda pool: pool.rollout_in_progress),
-                trust=trust,
-            )
+            replace(bounds, recent=memory.sizes_since(now_seconds - window))
         )
         decision = Decision(
             decided_at_seconds=now_seconds,
@@ -226,8 +292,10 @@ def _why_nothing_changes(
 _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
+    "await_stuck": HoldReason.REPLICAS_STUCK,
     "freeze_rollout": HoldReason.ROLLOUT_IN_PROGRESS,
     "grow_on_partial_metrics": HoldReason.METRICS_PARTIAL,
     "fit_budget": HoldReason.BUDGET,
     "keep_bounds": HoldReason.BOUNDS,
+    "keep_floor": HoldReason.FLOOR,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from policies.config import PolicySettings
 from policies.memory import Sized
-from policies.types import Limiter, PerRole, Role, Trust
+from policies.types import GpuCap, Limiter, PerRole, Role, Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,10 @@ class Context:
     gpus_per_replica: PerRole[int]
     settings: PolicySettings
     rollout: PerRole[bool]
-    trust: Trust = Trust.FULL
+    stuck: PerRole[int]
+    floor: PerRole[int]
+    cap: GpuCap | None
+    trust: Trust
 
 
 Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
@@ -53,6 +56,18 @@ def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int
     return (
         PerRole.of(lambda role: min(target[role], context.current[role] + step)),
         f"at most {step} replicas more in one decision",
+    )
+
+
+def await_stuck(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Add nothing to a role that has stuck replicas: more of the same would be stuck as well."""
+    return (
+        PerRole.of(
+            lambda role: (
+                min(target[role], context.current[role]) if context.stuck[role] else target[role]
+            )
+        ),
+        "no scale-out of a role while replicas of it are stuck",
     )
 
 
@@ -96,7 +111,8 @@ def fit_budget(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
         if surplus[role] <= 0:
             break
         target = target.but(role, target[role] - 1)
-    return target, f"{budget} GPUs are the budget"
+    source = f": {context.cap.source}" if context.cap else ""
+    return target, f"{budget} GPUs are the budget{source}"
 
 
 def keep_bounds(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -110,14 +126,26 @@ def keep_bounds(target: PerRole[int], context: Context) -> tuple[PerRole[int], s
     )
 
 
+def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Stay at or above what the workload's own controller tolerates."""
+    return (
+        PerRole.of(lambda role: max(target[role], context.floor[role])),
+        "the workload itself tolerates no less than "
+        + " and ".join(f"{least} {role}" for role, least in context.floor.items())
+        + " replicas",
+    )
+
+
 # The order is part of the meaning: what delays a change comes before what may never be broken.
 GUARDS: tuple[Guard, ...] = (
     stabilise_scale_in,
     limit_scale_out,
+    await_stuck,
     freeze_rollout,
     grow_on_partial_metrics,
     fit_budget,
     keep_bounds,
+    keep_floor,
 )
 
 

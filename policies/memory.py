@@ -19,6 +19,7 @@ from policies.types import PerRole
 
 VERSION = 1
 _DISPERSION_SECONDS = 600.0
+_NEVER_MEASURED: PerRole[float | None] = PerRole(None, None)
 _LOADS = 64  # ticks to average decode load over; the trackers remember the rest
 
 
@@ -34,7 +35,9 @@ class Sized:
 class Memory:
     """Past loads and raw sizes, the last known shape of requests, and what replicas taught.
 
-    The trackers follow the loads of `policies.outlook.LOADS` and forecast them.
+    The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
+    each role's start-up time as measured; None was never measured. `intent` is a change that was
+    begun and is not known to be done.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -50,6 +53,8 @@ class Memory:
     dispersion_samples: int = 0
     prefill_waiting: float | None = None
     queued_at_seconds: float | None = None
+    lead_seconds: PerRole[float | None] = _NEVER_MEASURED
+    intent: Sized | None = None
     trackers: Annotated[
         tuple[Tracker, ...],
         PlainValidator(lambda texts: tuple(restore(text) for text in texts)),

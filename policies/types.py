@@ -165,6 +165,14 @@ class Unavailable:
 Pools = PerRole[PoolState | Unavailable]
 
 
+@dataclass(frozen=True, slots=True)
+class GpuCap:
+    """Most GPUs for both roles together now (None: no limit), and who sets it."""
+
+    gpus: int | None
+    source: str
+
+
 class HoldReason(StrEnum):
     """Why a decision changes nothing."""
 
@@ -177,8 +185,11 @@ class HoldReason(StrEnum):
     SCALE_IN_STABILISING = "scale_in_stabilising"
     SCALE_OUT_LIMIT = "scale_out_limit"
     SCALED_TO_ZERO = "scaled_to_zero"
+    OTHER_WRITER = "other_writer"
+    REPLICAS_STUCK = "replicas_stuck"
     BUDGET = "budget"
     BOUNDS = "bounds"
+    FLOOR = "floor"
     DECISION_FAILED = "decision_failed"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from planner.config import Config, load
 from planner.errors import UserError
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.inspection import Inspection, SignalRow, inspect
-from planner.workloads.config import make_workload
-from policies.types import PoolState, Role, Unavailable
+from planner.workloads.readiness import cluster_checks
+from policies.config import Slo
+from policies.types import PerRole
 
 NOT_READY = 1
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "}
@@ -28,18 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", "--config", type=Path, required=True, metavar="FILE", help="configuration in YAML"
     )
-    parser.add_argument(
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument(
         "--metrics-only", action="store_true", help="leave out the cluster and its pools"
     )
+    only.add_argument("--cluster-only", action="store_true", help="leave out the metrics")
 
 
 def run(args: argparse.Namespace) -> int:
     """Look at everything that the configuration names; exit code 1 when not ready."""
     config = load(args.config)
-    inspection, cluster = asyncio.run(_look(config, metrics_only=args.metrics_only))
-    checks = (*metrics_checks(config.metrics, inspection), *cluster)
-    print(_table(inspection))
-    print()
+    inspection, cluster = asyncio.run(
+        _look(config, metrics=not args.cluster_only, cluster=not args.metrics_only)
+    )
+    checks = cluster
+    if inspection is not None:
+        checks = (*metrics_checks(config.metrics, inspection), *cluster)
+        print(_table(inspection))
+        print()
     for check in checks:
         print(f"{_MARKS[check.state]}  {check.text}")
     print()
@@ -50,33 +58,46 @@ def run(args: argparse.Namespace) -> int:
     return NOT_READY
 
 
-async def _look(config: Config, *, metrics_only: bool) -> tuple[Inspection, tuple[Check, ...]]:
+async def _look(
+    config: Config, *, metrics: bool, cluster: bool
+) -> tuple[Inspection | None, tuple[Check, ...]]:
     clock = WallClock()
     between = _BETWEEN_SCRAPES_SECONDS if config.metrics.source is SourceKind.SCRAPE else None
-    inspection = await inspect(config.metrics, clock, between)
-    return inspection, () if metrics_only else await _cluster_checks(config, clock.now_seconds())
+    inspection = await inspect(config.metrics, clock, between) if metrics else None
+    if not cluster:
+        return inspection, ()
+    return inspection, await _cluster_checks(config, inspection, clock.now_seconds())
 
 
-async def _cluster_checks(config: Config, now_seconds: float) -> tuple[Check, ...]:
-    """Read both pools, as every tick will."""
+async def _cluster_checks(
+    config: Config, inspection: Inspection | None, now_seconds: float
+) -> tuple[Check, ...]:
+    """Look at the cluster as every tick will."""
     try:
         api = await kube.connect(config.workload.kubernetes)
     except UserError as error:
         return (Check(State.FAILED, str(error)),)
-    workload = make_workload(config.workload, api)
     try:
-        pools = await workload.read(now_seconds)
+        return await cluster_checks(
+            config.workload,
+            api,
+            act=config.mode == "act",
+            drain_seconds=_drain_seconds(config.policy.slo, inspection),
+            now_seconds=now_seconds,
+        )
     finally:
-        await workload.close()
-    return tuple(_pool_check(role, pool) for role, pool in pools.items())
+        await api.close()
 
 
-def _pool_check(role: Role, pool: PoolState | Unavailable) -> Check:
-    if isinstance(pool, Unavailable):
-        return Check(State.FAILED, f"{role} pool: {pool.why}")
-    return Check(
-        State.OK, f"{role} pool: {pool.ready_replicas} of {pool.desired_replicas} replicas ready"
-    )
+def _drain_seconds(slo: Slo, inspection: Inspection | None) -> PerRole[float | None]:
+    """How long a request stays in each role: the objectives, and what 99 of 100 are shorter than.
+
+    Output lengths fall off about exponentially, so that is 4.6 times their mean.
+    """
+    rows = inspection.rows if inspection else ()
+    mean = next((row.value for row in rows if row.name == "output_tokens_mean"), None)
+    decode = None if mean is None else math.log(100) * float(mean) * slo.itl_seconds
+    return PerRole(slo.ttft_seconds, decode)
 
 
 def metrics_checks(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from planner.budget import BudgetConfig
 from planner.kube import Kube, KubeSettings
 from planner.workloads.anything import AnyScalable
 from planner.workloads.deployment import Deployment
@@ -59,6 +60,7 @@ class WorkloadConfig(Section):
     decode: Pool = Field(description="the pool that generates tokens")
     kubernetes: KubeSettings = KubeSettings()
     manners: Manners = Manners()
+    budget: BudgetConfig = BudgetConfig()
     notices: NoticeSettings = NoticeSettings()
 
     @property

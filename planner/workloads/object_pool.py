@@ -60,14 +60,15 @@ class ObjectPool:
         self._seen = None
         try:
             seen = await self.look()
-            pod_set = seen.reading.pods
-            pods = await self._api.find(PODS, self.target.namespace, pod_set.selector)
+            pods = await self.pods(seen)
             self._other_writer = await self._find_writer(seen, now_seconds)
         except (KubeError, UnexpectedShapeError) as error:
             return Unavailable(str(error))
         self._seen = seen
         self._ours = frozenset({seen.desired})
-        census = take_census(pods, pod_set, now_seconds, self._manners.stuck_after_seconds)
+        census = take_census(
+            pods, seen.reading.pods, now_seconds, self._manners.stuck_after_seconds
+        )
         return _state(seen, census, self._other_writer)
 
     async def scale(self, replicas: int) -> str | None:
@@ -105,6 +106,10 @@ class ObjectPool:
         scale = await self._api.get(reading.write.target, "scale")
         version = dig(scale, "metadata", "resourceVersion")
         return Seen(found, reading, count(scale, "spec", "replicas"), version)
+
+    async def pods(self, seen: Seen) -> list[Json]:
+        """List the pool's pods."""
+        return await self._api.find(PODS, self.target.namespace, seen.reading.pods.selector)
 
     def asked(self, replicas: int) -> None:
         """Remember a count as our own, whether or not the answer to the write arrives."""

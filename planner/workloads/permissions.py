@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from planner.kube import Json
+from planner.budget import NODES, QUEUES, QUOTAS, BudgetConfig
+from planner.kube import PODS, Json, Resource
 from planner.workloads import writers
 from planner.workloads.config import WorkloadConfig
 from planner.workloads.kind import Permission
 
-_PODS = Permission("", "pods", ("list",))
+_PODS = Permission("", PODS.plural, ("list",))
 _EVENTS = Permission("", "events", ("create",))
 _API = "rbac.authorization.k8s.io"
 
 
 def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> list[Json]:
-    """Make a Role and a RoleBinding for every namespace that a pool is in."""
+    """Make a Role and a RoleBinding for every namespace that a pool is in.
+
+    A budget that reads queues or nodes takes a ClusterRole and its binding as well.
+    """
     needed: dict[str, list[Permission]] = defaultdict(list)
+    if config.budget.resource_quota:
+        needed[config.namespace].append(_reading(QUOTAS, "list"))
     for kind in config.roles:
         namespace = kind.target(config.namespace).namespace or config.namespace
         needed[namespace] += [*kind.permissions(), _PODS]
@@ -28,26 +34,45 @@ def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> 
             resource = kind.target(config.namespace).resource
             needed[namespace].append(Permission(resource.group, resource.plural, ("patch",)))
     subject = {"kind": "ServiceAccount", "name": account, "namespace": account_namespace}
-    documents: list[Json] = []
-    for namespace, permissions in needed.items():
-        meta = {"name": account, "namespace": namespace}
-        reference = {"apiGroup": _API, "kind": "Role", "name": account}
-        documents += [
-            {
-                "apiVersion": f"{_API}/v1",
-                "kind": "Role",
-                "metadata": meta,
-                "rules": rules(permissions),
-            },
-            {
-                "apiVersion": f"{_API}/v1",
-                "kind": "RoleBinding",
-                "metadata": meta,
-                "roleRef": reference,
-                "subjects": [subject],
-            },
-        ]
+    documents = [
+        document
+        for namespace, permissions in needed.items()
+        for document in _granting("Role", account, rules(permissions), subject, namespace)
+    ]
+    if wide := _cluster_wide(config.budget):
+        name = f"{account_namespace}-{account}"  # a ClusterRole is in no namespace
+        documents += _granting("ClusterRole", name, rules(wide), subject, None)
     return documents
+
+
+def _granting(
+    kind: str, name: str, allowed: list[Json], subject: Json, namespace: str | None
+) -> list[Json]:
+    """Make a role and the binding that gives it to the subject."""
+    meta = {"name": name, "namespace": namespace} if namespace else {"name": name}
+    reference = {"apiGroup": _API, "kind": kind, "name": name}
+    version = f"{_API}/v1"
+    return [
+        {"apiVersion": version, "kind": kind, "metadata": meta, "rules": allowed},
+        {
+            "apiVersion": version,
+            "kind": f"{kind}Binding",
+            "metadata": meta,
+            "roleRef": reference,
+            "subjects": [subject],
+        },
+    ]
+
+
+def _cluster_wide(budget: BudgetConfig) -> list[Permission]:
+    """What a budget reads outside any namespace."""
+    queues = [_reading(QUEUES, "get")] if budget.kai_queue is not None else []
+    nodes = [_reading(NODES, "list"), _PODS] if budget.free_nodes else []
+    return queues + nodes
+
+
+def _reading(resource: Resource, verb: str) -> Permission:
+    return Permission(resource.group, resource.plural, (verb,))
 
 
 def rules(permissions: list[Permission]) -> list[Json]:

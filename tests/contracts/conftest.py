@@ -114,6 +114,8 @@ class ApiServer:
         found = _OBJECT.match(path)
         parts = found.groupdict() if found else {}
         served = (parts.get("group") or "", parts.get("version"), parts.get("plural"))
+        if served[2] == "selfsubjectaccessreviews":
+            return self._reviewed(request.data["spec"]["resourceAttributes"])
         self._authorise(method, parts)
         if served not in self.served:
             raise RefusalError(404, _UNKNOWN_PATH)
@@ -140,14 +142,19 @@ class ApiServer:
             return
         verb = {"PATCH": "patch", "POST": "create"}.get(method, "get" if parts["name"] else "list")
         plural = "/".join(filter(None, (parts["plural"], parts["subresource"])))
-        for rule in self.granted:
-            if (
-                (parts["group"] or "") in rule["apiGroups"]
-                and plural in rule["resources"]
-                and verb in rule["verbs"]
-            ):
-                return
-        raise RefusalError(403, f"User cannot {verb} resource {plural}")
+        if not self._grants(parts["group"] or "", plural, verb):
+            raise RefusalError(403, f"User cannot {verb} resource {plural}")
+
+    def _grants(self, group: str, plural: str, verb: str) -> bool:
+        return self.granted is None or any(
+            group in rule["apiGroups"] and plural in rule["resources"] and verb in rule["verbs"]
+            for rule in self.granted
+        )
+
+    def _reviewed(self, asked: Json) -> Json:
+        """Answer an access review, which everybody may ask for."""
+        plural = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        return {"status": {"allowed": self._grants(asked["group"], plural, asked["verb"])}}
 
     def _listed(self, key: Key, selector: str) -> Json:
         wanted = [term.partition("=") for term in selector.split(",") if term]

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from planner.allowance import Allowance
 from planner.budget import (
     NODES,
     QUEUES,
@@ -17,6 +18,9 @@ from planner.budget import (
     quota_headroom,
 )
 from planner.kube import PODS
+from planner.workloads.config import WorkloadConfig
+from planner.workloads.permissions import access_for
+from policies.types import PerRole, PoolState, Unavailable
 
 
 def queue(name: str, *, parent: str | None = None, limit=-1, quota=-1, used=0, fixed=0) -> dict:
@@ -108,7 +112,7 @@ async def test_the_tightest_source_caps_both_roles_together(api_server):
     for each in NODES_OF_TWO_RACKS:
         server.put(NODES, each)
     server.put(PODS, pod("a", 8))
-    config = BudgetConfig(gpus=64, resource_quota=True, kai_queue="team", free_nodes=True)
+    config = BudgetConfig(resource_quota=True, kai_queue="team", free_nodes=True)
     cap = await GpuBudget(kube, config, "llm").read(held_gpus=20, gang_gpus=4)
     assert cap.gpus == 26
     assert cap.source == "KAI queue root: limit"
@@ -126,3 +130,76 @@ async def test_nothing_configured_is_no_limit(api_server):
     _, kube = api_server
     cap = await GpuBudget(kube, BudgetConfig(), "llm").read(held_gpus=12, gang_gpus=4)
     assert cap.gpus is None
+
+
+POOLS = PerRole(2, 3).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
+
+
+def allowance(kube, deadline_seconds: float = 5.0) -> Allowance:
+    budget = GpuBudget(kube, BudgetConfig(kai_queue="team"), "llm")
+    return Allowance(budget, PerRole(2, 4), every_seconds=30.0, deadline_seconds=deadline_seconds)
+
+
+async def test_it_is_read_as_seldom_as_configured_and_stays_a_total(api_server):
+    server, kube = api_server
+    server.put(QUEUES, queue("team", limit=20, quota=20, used=16, fixed=16))
+    reader = allowance(kube)
+    assert (await reader.read(POOLS, 0.0)).gpus == 20
+    smaller = POOLS.map(lambda _: PoolState(desired_replicas=1, ready_replicas=1))
+    assert (await reader.read(smaller, 29.0)).gpus == 20
+    assert len(server.log) == 1
+    await reader.read(POOLS, 31.0)
+    assert len(server.log) == 2
+
+
+async def test_gpus_that_the_cluster_reports_count_before_the_profile_s(api_server):
+    server, kube = api_server
+    server.put(QUEUES, queue("team", limit=20, quota=20, used=20, fixed=20))
+    known = POOLS.map(lambda _: PoolState(desired_replicas=2, ready_replicas=2, gpus_per_replica=8))
+    assert (await allowance(kube).read(known, 0.0)).gpus == 32
+
+
+async def test_a_source_that_never_answers_grants_nothing_new_and_is_asked_again(api_server):
+    server, kube = api_server
+    server.put(QUEUES, queue("team", limit=40, quota=40, used=16, fixed=16))
+    server.hang = "GET .*queues"
+    reader = allowance(kube, deadline_seconds=0.5)
+    cap = await reader.read(POOLS, 0.0)
+    assert cap.gpus == 16
+    assert "could not be read" in cap.source
+    server.hang = None
+    assert (await reader.read(POOLS, 10.0)).gpus == 40
+
+
+async def test_an_amount_that_is_no_number_grants_nothing_new(api_server):
+    server, kube = api_server
+    server.put(QUEUES, queue("team", limit="many", used=16))
+    assert (await allowance(kube).read(POOLS, 0.0)).gpus == 16
+
+
+async def test_nothing_is_asked_while_a_pool_is_unknown(api_server):
+    server, kube = api_server
+    assert await allowance(kube).read(PerRole(POOLS.prefill, Unavailable("403")), 0.0) is None
+    assert server.log == []
+
+
+async def test_the_printed_roles_are_enough_for_every_source(api_server):
+    server, kube = api_server
+    budget = BudgetConfig(resource_quota=True, kai_queue="team", free_nodes=True)
+    config = WorkloadConfig.model_validate(
+        {
+            "namespace": "llm",
+            "prefill": {"kind": "Deployment", "name": "p"},
+            "decode": {"kind": "Deployment", "name": "d"},
+            "budget": budget.model_dump(),
+        }
+    )
+    documents = access_for(config, "pd-planner", "system")
+    kinds = [document["kind"] for document in documents]
+    assert kinds == ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]
+    server.put(QUEUES, queue("team"))
+    server.put(NODES, NODES_OF_TWO_RACKS[0])
+    server.put(QUOTAS, {"metadata": {"namespace": "llm", "name": "q"}, "status": {}})
+    server.granted = [rule for document in documents for rule in document.get("rules", [])]
+    cap = await GpuBudget(kube, budget, "llm").read(held_gpus=8, gang_gpus=4)
+    assert cap.gpus == 16

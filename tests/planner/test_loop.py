@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -11,6 +12,7 @@ from planner.clock import AcceleratedClock
 from planner.loop import Loop, LoopSettings
 from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
+from planner.store import MemoryStore
 from planner.workloads.in_memory import InMemoryWorkload
 from policies.config import PolicySettings
 from policies.engine import Engine
@@ -19,6 +21,7 @@ from policies.memory import Memory
 from policies.profile import builtin
 from policies.types import (
     Decision,
+    GpuCap,
     Hold,
     HoldReason,
     Observation,
@@ -47,7 +50,12 @@ class Wants:
         self.seen: list[tuple[Observation, Pools]] = []
 
     def decide(
-        self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float
+        self,
+        observation: Observation,
+        pools: Pools,
+        memory: Memory,
+        now_seconds: float,
+        cap: GpuCap | None,
     ) -> tuple[Decision, Memory]:
         self.seen.append((observation, pools))
         target = self.targets.pop(0) if len(self.targets) > 1 else self.targets[0]
@@ -100,6 +108,34 @@ async def test_it_ticks_on_every_boundary() -> None:
     loop.clock = AcceleratedClock(start_seconds=13.0)
     await loop.run(until=lambda: len(loop.journal) == 3)
     assert [r.decision.decided_at_seconds for r in loop.journal] == [20.0, 30.0, 40.0]
+
+
+class Granting:
+    """A cluster that grants so many GPUs."""
+
+    def __init__(self, gpus: int) -> None:
+        self.cap = GpuCap(gpus, "a quota")
+
+    async def read(self, pools: Pools, now_seconds: float) -> GpuCap:
+        return self.cap
+
+
+async def test_what_the_cluster_grants_bounds_the_decision() -> None:
+    profile = builtin("llama-3-8b-h100-fp8-tp1")
+    seen = Observation(
+        observed_at_seconds=0.0,
+        window_seconds=60.0,
+        requests_per_second=200.0,
+        input_tokens=Lengths.lognormal(2000.0),
+        output_tokens_mean=200.0,
+    )
+    loop = make_loop(Wants(ONE_EACH), metrics=ScriptedMetrics([seen]))
+    loop.engine = Engine(profile, PolicySettings())
+    loop.budget = Granting(5)
+    record = await loop.tick(0.0)
+    assert record.decision.target is not None
+    assert sum(record.decision.target) == 5
+    assert any("a quota" in note for note in record.decision.notes)
 
 
 async def test_a_tick_that_overruns_skips_the_boundaries_it_missed() -> None:
@@ -239,3 +275,35 @@ def test_through_any_outage_it_ticks_on_and_scales_only_on_what_it_knows(
         assert bool(record.failures) == (record.applied and reached == "unwritable")
     knew = any(seen is BUSY and reached == "fine" for seen, reached in script)
     assert (workload.replicas != PerRole(2, 2)) == knew
+
+
+class Dying(InMemoryWorkload):
+    """The process ends between the two writes of its first change."""
+
+    async def scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
+        self.replicas = PerRole(self.replicas.prefill, target.decode)
+        raise asyncio.CancelledError
+
+
+async def test_a_crash_between_two_writes_is_told_after_the_restart(tmp_path: Path) -> None:
+    file = tmp_path / "memory.json"
+    loop = make_loop(Wants(PerRole(3, 4)), workload=Dying(ONE_EACH))
+    loop.store = MemoryStore(file)
+    with pytest.raises(asyncio.CancelledError):
+        await loop.tick(0.0)
+    again = make_loop(Wants(ONE_EACH), workload=InMemoryWorkload(PerRole(1, 4)))
+    again.engine = Engine(builtin("llama-3-8b-h100-fp8-tp1"), PolicySettings())
+    again.memory = MemoryStore(file).load()
+    blind = Observation(observed_at_seconds=10.0, window_seconds=60.0)
+    again.metrics = ScriptedMetrics([blind])
+    record = await again.tick(10.0)
+    assert any("prefill is 1 instead of 3" in note for note in record.decision.notes)
+    assert record.decision.target == PerRole(3, 4)
+    assert again.memory.intent is None
+
+
+async def test_a_change_that_was_refused_in_part_stays_an_intent() -> None:
+    loop = make_loop(Wants(PerRole(3, 4)), workload=Unwritable(ONE_EACH))
+    await loop.tick(0.0)
+    assert loop.memory.intent is not None
+    assert loop.memory.intent.replicas == PerRole(3, 4)
