@@ -29,6 +29,7 @@ from policies.types import (
 
 T = TypeVar("T")
 Listener = Callable[[Record], None]
+Renewal = Callable[[Memory, float], Memory]
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Loop:
     memory: Memory = field(default_factory=Memory)
     store: MemoryStore | None = None
     listeners: tuple[Listener, ...] = ()
+    renew: Renewal | None = None
     journal: Journal = field(default_factory=Journal)
 
     async def run(self, until: Callable[[], bool] = lambda: False) -> None:
@@ -82,6 +84,8 @@ class Loop:
         observation, pools = await asyncio.gather(
             self._observe(now_seconds), self._read(now_seconds)
         )
+        if self.renew is not None:
+            self.memory = self.renew(self.memory, now_seconds)
         decision = self._decide(observation, pools, now_seconds)
         target = decision.target if self.settings.act and decision.changes else None
         record = Record(

@@ -12,13 +12,16 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from forecasting.forecaster import CannotRun
 from planner.api.view import ServiceView
+from planner.fitting import TimedFit
 from planner.journal import Record
 from planner.outcome import outcome_of
 from policies.types import Binding, Decision, Observation, PerRole, PoolState, Role
 
 _PREFIX = "pd_planner_"
 _TICK_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_FIT_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 # A name, a help text, a label (or none), and a value for each of the label's values.
 Sample = tuple[str, str, str, Mapping[str, float | None]]
@@ -40,6 +43,14 @@ class Telemetry(Collector):
             buckets=_TICK_BUCKETS_SECONDS,
             registry=registry,
         )
+        self._fits = _counter(registry, "fits", "Fits, by what came of them.", "model", "outcome")
+        self._fit_seconds = Histogram(
+            f"{_PREFIX}fit_seconds",
+            "Real time that the worker took to fit a model.",
+            ("model",),
+            buckets=_FIT_BUCKETS_SECONDS,
+            registry=registry,
+        )
         for role in Role:
             self._write_failures.labels(role)
         for port in ("metrics", "workload", "scale"):
@@ -58,6 +69,13 @@ class Telemetry(Collector):
             self._port_errors.labels(port).inc(float(failed))
         if record.took_seconds is not None:
             self._ticks.observe(record.took_seconds)
+
+    def fitted(self, done: TimedFit) -> None:
+        """Count one fit; fits the fitting as its listener."""
+        outcome = done.fit.outcome
+        came_of_it = outcome.reason.value if isinstance(outcome, CannotRun) else "fitted"
+        self._fits.labels(done.fit.name, came_of_it).inc()
+        self._fit_seconds.labels(done.fit.name).observe(done.seconds)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of the newest record; without one only what is configured."""

@@ -11,9 +11,11 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
+from forecasting.registry import forecasters
 from policies.types import PerRole, Role
 
 
@@ -94,9 +96,10 @@ class Guards(Section):
 class ForecastSettings(Section):
     """How demand is looked ahead. The lead is each role's start-up time."""
 
-    models: tuple[str, ...] = Field(
-        default=("last_value", "recent_peak"),
-        description="forecasters to choose from; these two need no fitting",
+    models: tuple[str, ...] | None = Field(
+        default=None,
+        description="models to fit and choose from, beside last_value and recent_peak, which need "
+        "none; unset: those of `planner run`, and none in a replay, which fits nothing",
     )
     step_seconds: PositiveFloat = Field(
         default=30.0, description="length of one cell of the series that is forecast, seconds"
@@ -111,6 +114,15 @@ class ForecastSettings(Section):
         description="quantile of the coming peak to be ready for; the scale-in window insures "
         "already, so a high quantile on top of it is insured twice",
     )
+
+    @field_validator("models")
+    @classmethod
+    def _known(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        known = [forecaster.name for forecaster in forecasters()]
+        for name in models or ():
+            if name not in known:
+                raise ValueError(f"there is no forecaster {name!r}; there are {', '.join(known)}")
+        return models
 
 
 class PolicySettings(Section):

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 from forecasting.recent import trailing_mean
-from forecasting.state import decode, encode
 from forecasting.target import Target
-from forecasting.tracker import Tracker, TrackerSettings
+from forecasting.tracker import ALWAYS, Tracker, TrackerSettings
 from policies.config import PolicySettings
 from policies.demand import Load
 from policies.memory import Memory
 from policies.types import Role
 
+
+class Followed(NamedTuple):
+    """A load by its name in `Load`, and the role whose start-up time it is forecast over."""
+
+    name: str
+    role: Role
+    value: Callable[[Load], float]
+
+
 # Each load is followed by a tracker of its own: a product of forecasts of rate and lengths would
-# be biased, because they move together. The role says whose start-up time is the lead.
-LOADS: tuple[tuple[Role, Callable[[Load], float]], ...] = (
-    (Role.PREFILL, lambda load: load.prefill_erlangs),
-    (Role.DECODE, lambda load: load.decode_tokens_per_second),
-    (Role.DECODE, lambda load: load.kv_token_steps_per_second),
+# be biased, because they move together.
+LOADS = (
+    Followed("prefill_erlangs", Role.PREFILL, lambda load: load.prefill_erlangs),
+    Followed("decode_tokens_per_second", Role.DECODE, lambda load: load.decode_tokens_per_second),
+    Followed("kv_token_steps_per_second", Role.DECODE, lambda load: load.kv_token_steps_per_second),
 )
 
 
@@ -34,11 +43,9 @@ def follow(
     """
     stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
     followed = []
-    for i, (role, value) in enumerate(LOADS):
+    for i, (_, role, value) in enumerate(LOADS):
         wanted = tracker_settings(settings, role)
-        tracker = trackers[i] if trackers else Tracker.fresh(wanted)
-        if tracker.settings != wanted:
-            tracker = decode(encode(tracker), wanted)
+        tracker = trackers[i].under(wanted) if trackers else Tracker.fresh(wanted)
         averaged = trailing_mean(
             memory.seconds_array(),
             memory.history(value),
@@ -55,7 +62,7 @@ def tracker_settings(settings: PolicySettings, role: Role) -> TrackerSettings:
         settings.roles[role].startup_seconds, forecast.hold_seconds, forecast.step_seconds
     )
     return TrackerSettings(
-        names=forecast.models,
+        names=tuple(dict.fromkeys((*(model.name for model in ALWAYS), *(forecast.models or ())))),
         step_seconds=forecast.step_seconds,
         target=target,
         fraction=forecast.quantile_fraction,
@@ -70,7 +77,7 @@ def outlook(trackers: tuple[Tracker, ...], now: Load) -> Load:
         return offered if upper is None or math.isnan(upper) else max(upper, offered)
 
     prefill, tokens, steps = (
-        ahead(tracker, value(now)) for tracker, (_, value) in zip(trackers, LOADS, strict=True)
+        ahead(tracker, load.value(now)) for tracker, load in zip(trackers, LOADS, strict=True)
     )
     return Load(
         prefill_erlangs=prefill, decode_tokens_per_second=tokens, kv_token_steps_per_second=steps
