@@ -6,12 +6,14 @@ zero or stale, and ages are true even when the loop has stopped.
 
 from __future__ import annotations
 
+from collections import Counter as Counted
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from forecasting.forecast import Mode
 from forecasting.forecaster import CannotRun
 from planner.api.view import ServiceView
 from planner.fitting import TimedFit
@@ -88,6 +90,7 @@ class Telemetry(Collector):
         yield from map(_family, _sizes(last))
         yield from map(_family, _seen(last.observation))
         yield from map(_family, _decided(last.decision))
+        yield from map(_family, _forecast(last.decision))
 
     def _configured(self) -> Iterator[Sample]:
         view, slo = self._view, self._view.settings.slo
@@ -157,6 +160,29 @@ def _seen(seen: Observation) -> Iterator[Sample]:
     yield "waiting_requests", "Requests waiting.", "role", waiting
     backlog = seen.kv_transfer_backlog_requests
     yield "kv_transfer_backlog_requests", "Requests waiting for KV transfer.", "", {"": backlog}
+
+
+def _forecast(decision: Decision) -> Iterator[Sample]:
+    told = decision.forecasts
+    modes = Counted(one.mode for one in told)
+    weights: dict[str, float | None] = {}
+    for one in told:
+        for model, share in one.weights.items():
+            weights[model] = (weights.get(model) or 0.0) + share / len(told)
+    yield "load_seen", "Each load, newest cell.", "load", {one.load: one.seen for one in told}
+    yield (
+        "load_forecast",
+        "Its peak when a replica started now serves, upper quantile.",
+        "load",
+        {one.load: one.upper for one in told},
+    )
+    yield (
+        "forecast_mode_loads",
+        "Loads whose forecast is in this mode.",
+        "mode",
+        {mode: float(modes[mode]) for mode in Mode} if told else {},
+    )
+    yield "forecast_weight", "Share of a model, mean over the loads.", "model", weights
 
 
 def _decided(decision: Decision) -> Iterator[Sample]:

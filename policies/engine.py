@@ -15,7 +15,7 @@ from policies.evidence import Witness
 from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
-from policies.outlook import follow, outlook
+from policies.outlook import follow, outlook, told, turn_notes
 from policies.profile import Profile
 from policies.types import (
     Decision,
@@ -60,6 +60,7 @@ class Engine:
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
+        followed = memory.trackers
         memory = self._note(memory, load, shape, now_seconds)
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
@@ -71,7 +72,8 @@ class Engine:
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         solution, notes = self._solve(observation, memory, shape)
         decision, memory = self._settle(solution, found, memory, observation.trust, now_seconds)
-        return replace(decision, notes=notes), memory
+        notes = (*notes, *turn_notes(followed, memory.trackers))
+        return replace(decision, notes=notes, forecasts=told(memory.trackers)), memory
 
     def _solve(
         self, observation: Observation, memory: Memory, shape: Shape

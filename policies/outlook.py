@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
+from forecasting.forecast import Mode
 from forecasting.recent import trailing_mean
 from forecasting.target import Target
 from forecasting.tracker import ALWAYS, Tracker, TrackerSettings
 from policies.config import PolicySettings
 from policies.demand import Load
 from policies.memory import Memory
-from policies.types import Role
+from policies.types import LoadForecast, Role
 
 
 class Followed(NamedTuple):
@@ -67,6 +70,43 @@ def tracker_settings(settings: PolicySettings, role: Role) -> TrackerSettings:
         target=target,
         fraction=forecast.quantile_fraction,
     )
+
+
+def told(trackers: tuple[Tracker, ...]) -> tuple[LoadForecast, ...]:
+    """What each tracker says, for the record."""
+    return tuple(_told(load.name, tracker) for load, tracker in zip(LOADS, trackers, strict=False))
+
+
+def _told(load: str, tracker: Tracker) -> LoadForecast:
+    forecast, settings = tracker.forecast, tracker.settings
+    recent = tracker.history.values[-settings.target.last_step :]
+    known = recent[~np.isnan(recent)]  # ticks further apart than cells leave some empty
+    return LoadForecast(
+        load=load,
+        seen=float(known[-1]) if known.size else None,
+        centre=forecast.centre,
+        upper=forecast.upper,
+        lead_seconds=settings.target.first_step * settings.step_seconds,
+        mode=forecast.mode,
+        why=forecast.why,
+        weights=forecast.weights,
+    )
+
+
+def turn_notes(before: tuple[Tracker, ...], after: tuple[Tracker, ...]) -> tuple[str, ...]:
+    """Say where a forecast began to warm up in this tick, or models gave way to the last value."""
+    notes: dict[str, None] = {}
+    for i, tracker in enumerate(after):
+        old = before[i].forecast.mode if i < len(before) else Mode.NO_DATA
+        now = tracker.forecast
+        if now.mode is not old and now.mode is Mode.WARMING_UP:
+            notes["the forecast is warming up: it follows the peak of the last minutes"] = None
+        if (old, now.mode) == (Mode.ENSEMBLE, Mode.REACTIVE):
+            notes[f"the forecast of {_WORDS[i]} is reactive: {now.why}"] = None
+    return tuple(notes)
+
+
+_WORDS = ("prefill work", "decode tokens", "KV reads")
 
 
 def outlook(trackers: tuple[Tracker, ...], now: Load) -> Load:
