@@ -15,7 +15,7 @@ from policies.evidence import Witness
 from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
-from policies.outlook import follow, outlook, told, turn_notes
+from policies.outlook import floor, follow, outlook, told, turn_notes
 from policies.profile import Profile
 from policies.types import (
     Decision,
@@ -82,7 +82,10 @@ class Engine:
         slowness = self._slowness(memory)
         profile = slowed(self.profile, slowness)
         waiting = diagnose(observation, self.settings)
-        load = outlook(memory.trackers, memory.loads[-1])
+        least = floor(self.settings, memory.seconds[-1]).map(
+            lambda rate: shape.load_of(self.profile, rate)
+        )
+        load = outlook(memory.trackers, memory.loads[-1], least)
         demand = Demand(
             load=load.slowed(slowness.prefill),
             shape=shape,

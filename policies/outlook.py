@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from forecasting.events import Calendar, Event
 from forecasting.forecast import Mode
 from forecasting.recent import trailing_mean
 from forecasting.target import Target
@@ -15,7 +16,7 @@ from forecasting.tracker import ALWAYS, Tracker, TrackerSettings
 from policies.config import PolicySettings
 from policies.demand import Load
 from policies.memory import Memory
-from policies.types import LoadForecast, Role
+from policies.types import LoadForecast, PerRole, Role
 
 
 class Followed(NamedTuple):
@@ -69,6 +70,16 @@ def tracker_settings(settings: PolicySettings, role: Role) -> TrackerSettings:
         step_seconds=forecast.step_seconds,
         target=target,
         fraction=forecast.quantile_fraction,
+        events=Calendar(
+            tuple(
+                Event(
+                    start_seconds=event.start.timestamp(),
+                    end_seconds=event.end.timestamp(),
+                    multiplier=event.multiplier,
+                )
+                for event in forecast.events
+            )
+        ),
     )
 
 
@@ -109,15 +120,33 @@ def turn_notes(before: tuple[Tracker, ...], after: tuple[Tracker, ...]) -> tuple
 _WORDS = ("prefill work", "decode tokens", "KV reads")
 
 
-def outlook(trackers: tuple[Tracker, ...], now: Load) -> Load:
-    """Calibrated upper quantile of each load, never below what is offered now."""
+def floor(settings: PolicySettings, now_seconds: float) -> PerRole[float]:
+    """Requests per second that the calendar promises while a replica started now is needed."""
+
+    def promised(role: Role) -> float:
+        until = now_seconds + settings.roles[role].startup_seconds + settings.forecast.hold_seconds
+        return max(
+            (
+                event.floor_requests_per_second
+                for event in settings.forecast.events
+                if event.start.timestamp() < until and now_seconds < event.end.timestamp()
+            ),
+            default=0.0,
+        )
+
+    return PerRole.of(promised)
+
+
+def outlook(trackers: tuple[Tracker, ...], now: Load, least: PerRole[Load]) -> Load:
+    """Calibrated upper quantile of each load, never below what is offered now nor `least`."""
 
     def ahead(tracker: Tracker, offered: float) -> float:
         upper = tracker.forecast.upper
         return offered if upper is None or math.isnan(upper) else max(upper, offered)
 
     prefill, tokens, steps = (
-        ahead(tracker, load.value(now)) for tracker, load in zip(trackers, LOADS, strict=True)
+        max(ahead(tracker, load.value(now)), load.value(least[load.role]))
+        for tracker, load in zip(trackers, LOADS, strict=True)
     )
     return Load(
         prefill_erlangs=prefill, decode_tokens_per_second=tokens, kv_token_steps_per_second=steps

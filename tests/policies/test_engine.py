@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from forecasting.forecast import Mode
 from forecasting.tracker import Tracker
-from policies.config import Guards, PolicySettings, RoleSettings
+from policies.config import ForecastSettings, Guards, KnownEvent, PolicySettings, RoleSettings
 from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.memory import Memory
@@ -287,3 +288,34 @@ def test_it_says_when_models_give_way_to_the_last_value(before, now, says):
         return replace(fresh, forecast=replace(fresh.forecast, mode=mode, why="oh"))
 
     assert turn_notes((tracker(before),), (tracker(now),)) == says
+
+
+def event(start: float, end: float, **what: float) -> KnownEvent:
+    return KnownEvent(
+        start=datetime.fromtimestamp(start, UTC), end=datetime.fromtimestamp(end, UTC), **what
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "grows"),
+    [
+        pytest.param({"multiplier": 3.0}, True, id="multiplier"),
+        pytest.param({"floor_requests_per_second": 60.0}, True, id="floor"),
+        pytest.param({"floor_requests_per_second": 5.0}, False, id="floor-below-the-load"),
+        pytest.param({"multiplier": 0.3}, False, id="quieter"),
+    ],
+)
+def test_it_is_ready_when_a_known_event_starts(what, grows):
+    start = 900.0
+    known = ForecastSettings(events=(event(start, 1800.0, **what),))
+    steady, prepared = (
+        play(Engine(PROFILE, PolicySettings(forecast=forecast)), [20.0] * 60, PerRole(2, 2))
+        for forecast in (ForecastSettings(), known)
+    )
+    for plain, ours in zip(steady, prepared, strict=True):
+        lead = start - ours.decided_at_seconds
+        if lead > 240.0:
+            assert ours.raw == plain.raw  # too early to start replicas
+        if 0.0 <= lead <= 120.0:
+            assert (ours.raw.prefill > plain.raw.prefill) is grows
+            assert (ours.raw.decode > plain.raw.decode) is grows
