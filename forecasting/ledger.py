@@ -37,6 +37,24 @@ class Ledger:
         """Nothing forecast yet."""
         return cls(names, np.zeros((0, len(names))), np.zeros(0))
 
+    def named(self, names: tuple[str, ...]) -> Ledger:
+        """The same evidence for other models; those that are new took no part so far."""
+        if names == self.names:
+            return self
+        columns = [self.names.index(name) if name in self.names else -1 for name in names]
+
+        def picked(centres: Floats) -> Floats:
+            """Take the columns; -1 finds the NaN appended at the end."""
+            unknown = np.full((*centres.shape[:-1], 1), np.nan)
+            return np.concatenate((centres, unknown), axis=-1)[..., columns]
+
+        return Ledger(
+            names,
+            picked(self.centres),
+            self.truths,
+            tuple(replace(origin, centres=picked(origin.centres)) for origin in self.open),
+        )
+
     def with_open(self, origin: Origin) -> Ledger:
         """Remember a forecast until its truth comes."""
         return replace(self, open=(*self.open, origin))

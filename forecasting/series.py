@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,24 @@ class Series:
         """Values of the cells that begin at or after that time."""
         first = round((seconds - self.start_seconds) / self.step_seconds)
         return self.values[max(first, 0) :]
+
+    def on_grid(self, step_seconds: float) -> Series:
+        """The same values as means over other cells, aligned to time 0, as far as they are whole.
+
+        Cells are sampled once per old or new cell, whichever is shorter: 20 s cells give 30 s cells
+        the mean of the two values at 5 s and 20 s.
+        """
+        if step_seconds == self.step_seconds:
+            return self
+        first = math.ceil(self.start_seconds / step_seconds)
+        count = max(math.floor(self.end_seconds / step_seconds) - first, 0)
+        per_cell = max(math.ceil(step_seconds / self.step_seconds), 1)
+        fine = times(
+            (first + 0.5 / per_cell) * step_seconds, step_seconds / per_cell, count * per_cell
+        )
+        old = ((fine - self.start_seconds) // self.step_seconds).astype(np.int64)
+        values = self.values[np.clip(old, 0, max(len(self) - 1, 0))] if count else np.zeros(0)
+        return Series(first * step_seconds, step_seconds / per_cell, values).coarsened(per_cell)
 
     def coarsened(self, factor: int) -> Series:
         """Means over `factor` cells each, counted from the end; an odd rest is dropped."""

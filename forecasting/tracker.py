@@ -138,6 +138,34 @@ class Tracker:
                 models[new.name] = outcome
         return replace(self, models=models, refusals=refusals)
 
+    def under(self, settings: TrackerSettings) -> Tracker:
+        """The same past under other settings.
+
+        Other events or models leave nothing to be learnt again but those models. Another target or
+        quantile makes the evidence meaningless; other cells, the models and the open cell too.
+        """
+        if settings == self.settings:
+            return self
+        old = self.settings
+        fresh = Tracker.fresh(settings)
+        if settings.step_seconds != old.step_seconds:
+            history = self.history.on_grid(settings.step_seconds).tail(settings.history_cells)
+            if not len(history):
+                return fresh
+            opened = round(history.end_seconds / settings.step_seconds)
+            return replace(fresh, history=history, open_cell=opened)
+        kept = replace(
+            self,
+            settings=settings,
+            history=self.history.tail(settings.history_cells),
+            models={name: one for name, one in self.models.items() if name in settings.names},
+        )
+        if (settings.target, settings.fraction) != (old.target, old.fraction):
+            return replace(
+                kept, models={}, ledger=fresh.ledger, adaptive=fresh.adaptive, alertness=CALM
+            )
+        return replace(kept, ledger=self.ledger.named(settings.names))
+
     def plausible_history(self) -> Series:
         """The history to fit to: one wild cell is cut to what is plausible."""
         cut = np.minimum(self.history.values, largest_plausible(self.history.values))

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import multiprocessing
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
@@ -93,6 +93,14 @@ class FitWorker:
         return ours
 
 
+Listener = Callable[[TimedFit], None]
+
+
+def ignored(done: TimedFit) -> None:
+    """Nobody wants to know."""
+    del done
+
+
 @dataclass(slots=True, kw_only=True)
 class Fitting:
     """Keeps the models of some trackers fresh, in the background.
@@ -103,6 +111,7 @@ class Fitting:
 
     forecasters: tuple[Forecaster, ...]
     worker: FitWorker
+    listener: Listener = ignored
     seconds_by_model: dict[str, float] = field(default_factory=dict)
     _fitted_at: dict[tuple[str, str], float] = field(default_factory=dict)
     _ready: dict[str, list[Fit]] = field(default_factory=dict)
@@ -156,6 +165,7 @@ class Fitting:
             )
             self._ready.setdefault(key, []).append(done.fit)
             self.seconds_by_model[forecaster.name] = done.seconds
+            self.listener(done)
             refused = done.fit.outcome
             if isinstance(refused, CannotRun) and refused.reason in _WORTH_A_WARNING:
                 log.warning(

@@ -30,6 +30,7 @@ from policies.types import (
 
 T = TypeVar("T")
 Listener = Callable[[Record], None]
+Renewal = Callable[[Memory, float], Memory]
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Loop:
     memory: Memory = field(default_factory=Memory)
     store: MemoryStore | None = None
     listeners: tuple[Listener, ...] = ()
+    renew: Renewal | None = None
     journal: Journal = field(default_factory=Journal)
 
     async def run(self, until: Callable[[], bool] = lambda: False) -> None:
@@ -97,6 +99,8 @@ class Loop:
             self._observe(now_seconds), self._read(now_seconds)
         )
         cap = await self.budget.read(pools, now_seconds) if self.budget else None
+        if self.renew is not None:
+            self.memory = self.renew(self.memory, now_seconds)
         decision = self._decide(observation, pools, now_seconds, cap)
         target = decision.target if self.settings.act and decision.changes else None
         record = Record(

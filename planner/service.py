@@ -24,10 +24,12 @@ from planner.clock import WallClock
 from planner.config import Config
 from planner.errors import UserError
 from planner.explain import explain
+from planner.fitting import Fitting, FitWorker
 from planner.journal import Journal, Record
 from planner.loop import Loop, LoopSettings
 from planner.metrics.config import make_source
 from planner.ports import Clock, MetricsSource, Workload
+from planner.refitting import Refitting, to_fit, with_models
 from planner.store import MemoryStore
 from planner.telemetry import Telemetry
 from planner.workloads.config import make_workload
@@ -71,16 +73,19 @@ async def connect(config: Config) -> Ports:
 async def serve(config: Config, profile: Profile, ports: Ports, store: MemoryStore | None) -> None:
     """Decide, and answer requests about it, until a signal ends it; then close the ports."""
     journal = Journal()
+    settings = with_models(config.policy)
     view = ServiceView(
         journal=journal,
         profile=profile,
-        settings=config.policy,
+        settings=settings,
         mode=config.mode,
         clock=ports.clock,
         tick_seconds=config.tick_seconds,
         registry=CollectorRegistry(),
     )
-    engine = Engine(profile, config.policy)
+    engine = Engine(profile, settings)
+    telemetry = Telemetry(view)
+    fitting = Fitting(forecasters=to_fit(settings), worker=FitWorker(), listener=telemetry.fitted)
     loop = Loop(
         metrics=ports.metrics,
         workload=ports.workload,
@@ -95,10 +100,11 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         memory=await _warm(config, engine, store.load() if store else Memory(), ports.clock),
         store=store,
         listeners=(
-            Telemetry(view).observe,
+            telemetry.observe,
             partial(_log_tick, slo=config.policy.slo),
             *((ports.notices,) if ports.notices else ()),
         ),
+        renew=Refitting(fitting).renew,
         journal=journal,
     )
     try:
@@ -107,6 +113,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
             await until_signalled(loop.run())
             log.info("stopping")
     finally:
+        await fitting.close()
         if ports.notices:
             await ports.notices.settle()
         await ports.metrics.close()

@@ -6,19 +6,24 @@ zero or stale, and ages are true even when the loop has stopped.
 
 from __future__ import annotations
 
+from collections import Counter as Counted
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from forecasting.forecast import Mode
+from forecasting.forecaster import CannotRun
 from planner.api.view import ServiceView
+from planner.fitting import TimedFit
 from planner.journal import Record
 from planner.outcome import outcome_of
 from policies.types import Binding, Decision, Observation, PerRole, PoolState, Role
 
 _PREFIX = "pd_planner_"
 _TICK_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_FIT_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 # A name, a help text, a label (or none), and a value for each of the label's values.
 Sample = tuple[str, str, str, Mapping[str, float | None]]
@@ -40,6 +45,14 @@ class Telemetry(Collector):
             buckets=_TICK_BUCKETS_SECONDS,
             registry=registry,
         )
+        self._fits = _counter(registry, "fits", "Fits, by what came of them.", "model", "outcome")
+        self._fit_seconds = Histogram(
+            f"{_PREFIX}fit_seconds",
+            "Real time that the worker took to fit a model.",
+            ("model",),
+            buckets=_FIT_BUCKETS_SECONDS,
+            registry=registry,
+        )
         for role in Role:
             self._write_failures.labels(role)
         for port in ("metrics", "workload", "scale"):
@@ -59,6 +72,13 @@ class Telemetry(Collector):
         if record.took_seconds is not None:
             self._ticks.observe(record.took_seconds)
 
+    def fitted(self, done: TimedFit) -> None:
+        """Count one fit; fits the fitting as its listener."""
+        outcome = done.fit.outcome
+        came_of_it = outcome.reason.value if isinstance(outcome, CannotRun) else "fitted"
+        self._fits.labels(done.fit.name, came_of_it).inc()
+        self._fit_seconds.labels(done.fit.name).observe(done.seconds)
+
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of the newest record; without one only what is configured."""
         yield from map(_family, self._configured())
@@ -70,6 +90,7 @@ class Telemetry(Collector):
         yield from map(_family, _sizes(last))
         yield from map(_family, _seen(last.observation))
         yield from map(_family, _decided(last.decision))
+        yield from map(_family, _forecast(last.decision))
 
     def _configured(self) -> Iterator[Sample]:
         view, slo = self._view, self._view.settings.slo
@@ -139,6 +160,29 @@ def _seen(seen: Observation) -> Iterator[Sample]:
     yield "waiting_requests", "Requests waiting.", "role", waiting
     backlog = seen.kv_transfer_backlog_requests
     yield "kv_transfer_backlog_requests", "Requests waiting for KV transfer.", "", {"": backlog}
+
+
+def _forecast(decision: Decision) -> Iterator[Sample]:
+    told = decision.forecasts
+    modes = Counted(one.mode for one in told)
+    weights: dict[str, float | None] = {}
+    for one in told:
+        for model, share in one.weights.items():
+            weights[model] = (weights.get(model) or 0.0) + share / len(told)
+    yield "load_seen", "Each load, newest cell.", "load", {one.load: one.seen for one in told}
+    yield (
+        "load_forecast",
+        "Its peak when a replica started now serves, upper quantile.",
+        "load",
+        {one.load: one.upper for one in told},
+    )
+    yield (
+        "forecast_mode_loads",
+        "Loads whose forecast is in this mode.",
+        "mode",
+        {mode: float(modes[mode]) for mode in Mode} if told else {},
+    )
+    yield "forecast_weight", "Share of a model, mean over the loads.", "model", weights
 
 
 def _decided(decision: Decision) -> Iterator[Sample]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
+from forecasting.registry import forecasters
 from policies.types import PerRole, Role
 
 
@@ -91,12 +94,39 @@ class Guards(Section):
     )
 
 
+class KnownEvent(Section):
+    """A campaign, a holiday, a maintenance: what will be, by the calendar."""
+
+    start: AwareDatetime = Field(
+        description='first moment, with its offset from UTC: "2026-11-27T08:00:00+01:00"'
+    )
+    end: AwareDatetime = Field(description="when it is over")
+    multiplier: PositiveFloat = Field(
+        default=1.0, allow_inf_nan=False, description="load then, over what it would be without"
+    )
+    floor_requests_per_second: NonNegativeFloat = Field(
+        default=0.0, allow_inf_nan=False, description="at least this much will be offered"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> KnownEvent:
+        if self.start >= self.end:
+            raise ValueError(f"an event must end after it starts, {self.start.isoformat()}")
+        if self.multiplier == 1.0 and not self.floor_requests_per_second:
+            raise ValueError("neither a multiplier nor a floor_requests_per_second")
+        return self
+
+
 class ForecastSettings(Section):
     """How demand is looked ahead. The lead is each role's start-up time."""
 
-    models: tuple[str, ...] = Field(
-        default=("last_value", "recent_peak"),
-        description="forecasters to choose from; these two need no fitting",
+    models: tuple[str, ...] | None = Field(
+        default=None,
+        description="models to fit and choose from, beside last_value and recent_peak, which need "
+        "none; unset: those of `planner run`, and none in a replay, which fits nothing",
+    )
+    events: tuple[KnownEvent, ...] = Field(
+        default=(), description="known future events; where some overlap, multipliers multiply"
     )
     step_seconds: PositiveFloat = Field(
         default=30.0, description="length of one cell of the series that is forecast, seconds"
@@ -111,6 +141,15 @@ class ForecastSettings(Section):
         description="quantile of the coming peak to be ready for; the scale-in window insures "
         "already, so a high quantile on top of it is insured twice",
     )
+
+    @field_validator("models")
+    @classmethod
+    def _known(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        known = [forecaster.name for forecaster in forecasters()]
+        for name in models or ():
+            if name not in known:
+                raise ValueError(f"there is no forecaster {name!r}; there are {', '.join(known)}")
+        return models
 
 
 class PolicySettings(Section):

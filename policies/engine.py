@@ -28,7 +28,7 @@ from policies.facts import (
 from policies.fallback import decide_blind
 from policies.lengths import Lengths
 from policies.memory import Memory, Sized
-from policies.outlook import follow, outlook
+from policies.outlook import floor, follow, outlook, told, turn_notes
 from policies.profile import Profile
 from policies.types import (
     Binding,
@@ -100,6 +100,7 @@ class Engine:
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         load, shape = seen
+        followed = memory.trackers
         memory = self._note(memory, load, shape, now_seconds)
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
@@ -114,7 +115,8 @@ class Engine:
         decision, memory = self._settle(solution, bounds, memory, now_seconds)
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
-        return replace(decision, notes=notes), memory
+        notes = (*notes, *turn_notes(followed, memory.trackers))
+        return replace(decision, notes=notes, forecasts=told(memory.trackers)), memory
 
     def _reachable(
         self, observation: Observation, memory: Memory, shape: Shape, most: PerRole[int | None]
@@ -141,7 +143,10 @@ class Engine:
         slowness = self._slowness(memory)
         profile = slowed(self.profile, slowness)
         waiting = diagnose(observation, self.settings)
-        load = outlook(memory.trackers, memory.loads[-1])
+        least = floor(self.settings, memory.seconds[-1]).map(
+            lambda rate: shape.load_of(self.profile, rate)
+        )
+        load = outlook(memory.trackers, memory.loads[-1], least)
         demand = Demand(
             load=load.slowed(slowness.prefill),
             shape=shape,

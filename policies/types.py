@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from forecasting.forecast import Mode
 from policies.lengths import Lengths
 
 T = TypeVar("T")
@@ -241,6 +242,24 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadForecast:
+    """What was told of one load, by its name and in the units of `policies.demand.Load`.
+
+    `seen` is the mean of the newest cell that was seen. `centre` and `upper` are of its peak from
+    `lead_seconds` after now on: the blend of `weights`, and the quantile to size for.
+    """
+
+    load: str
+    seen: float | None
+    centre: float | None
+    upper: float | None
+    lead_seconds: float
+    mode: Mode
+    why: str
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to run, and every reason behind it. `target` equals the current size on a hold."""
 
@@ -253,6 +272,7 @@ class Decision:
     hold: Hold | None = None
     limiters: tuple[Limiter, ...] = ()
     notes: tuple[str, ...] = ()
+    forecasts: tuple[LoadForecast, ...] = ()
 
     @property
     def changes(self) -> bool:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from planner.api.view import Mode
+from forecasting.forecast import Mode
+from planner.api import view
 from planner.explain import explain, why
 from planner.journal import Record
 from planner.outcome import Outcome, outcome_of
@@ -121,6 +122,22 @@ class Limiter(Answer):
     why: str
 
 
+class Forecast(Answer):
+    """One load and its peak from `lead_seconds` after now on, which the pools are sized for."""
+
+    load: str = Field(
+        description="prefill_erlangs (busy replicas), decode_tokens_per_second, or "
+        "kv_token_steps_per_second (output tokens, each times the context that it reads)"
+    )
+    seen: Number = Field(description="mean of the newest cell")
+    centre: Number = Field(description="central forecast of the peak")
+    upper: Number = Field(description="the quantile of it to size for")
+    lead_seconds: float
+    mode: Mode
+    why: str = Field(description="why this mode")
+    weights: dict[str, float] = Field(description="share of each model")
+
+
 class Decision(Answer):
     """What to run and why. `raw` is the solved pair before any guard."""
 
@@ -133,6 +150,7 @@ class Decision(Answer):
     hold: Hold | None
     limiters: tuple[Limiter, ...]
     notes: tuple[str, ...]
+    forecasts: tuple[Forecast, ...] = Field(description="empty when nothing was decided from one")
 
 
 class WriteFailure(Answer):
@@ -185,7 +203,7 @@ class Budget(Answer):
 class State(Answer):
     """The planner now. `last` is null before the first tick."""
 
-    mode: Mode
+    mode: view.Mode
     profile: str
     slo: Slo
     budget: Budget

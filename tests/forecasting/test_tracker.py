@@ -256,3 +256,44 @@ def test_evidence_of_another_target_is_dropped_and_the_history_kept():
     assert len(tracker.history) == 259
     assert len(tracker.ledger.truths) == 0
     assert tracker.update(60.0 * 260, 90.0).forecast.mode is Mode.WARMING_UP
+
+
+@pytest.mark.parametrize(
+    ("changed", "rows_kept"),
+    [
+        pytest.param(
+            {"events": Calendar((Event(start_seconds=0.0, end_seconds=1.0, multiplier=2.0),))},
+            True,
+            id="events",
+        ),
+        pytest.param({"names": ("last_value", "ets", "recent_peak")}, True, id="models"),
+        pytest.param({"target": Target(1, 3)}, False, id="target"),
+        pytest.param({"fraction": 0.6}, False, id="quantile"),
+    ],
+)
+def test_other_settings_keep_the_history(changed, rows_kept):
+    before = last(steady(), models=())
+    after = before.under(replace(before.settings, **changed))
+    np.testing.assert_array_equal(after.history.values, before.history.values)
+    assert after.open_cell == before.open_cell
+    assert len(after.ledger.truths) == (len(before.ledger.truths) if rows_kept else 0)
+    assert after.ledger.centres.shape[1] == len(after.settings.names)
+    step = before.settings.step_seconds
+    now = (before.open_cell + 1) * step
+    following = after.update(now, 100.0).update(now + step, 100.0)
+    assert len(following.history) == len(before.history) + 2
+    assert following.forecast.upper is not None
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_other_cells_keep_the_history_as_means(factor):
+    before = last(steady(), models=())
+    step = before.settings.step_seconds * factor
+    after = before.under(replace(before.settings, step_seconds=step))
+    assert after.history.step_seconds == step
+    assert after.history.values.mean() == pytest.approx(before.history.values.mean(), rel=0.02)
+    following = after.update(after.open_cell * step, 100.0).update(
+        (after.open_cell + 1) * step, 1.0
+    )
+    assert following.history.values[-1] == 100.0
+    assert following.forecast.upper is not None

@@ -52,7 +52,37 @@ policy:
     assert config.policy.gpu_budget == 24
 
 
+def test_known_events_are_read_with_their_offsets(tmp_path: Path) -> None:
+    text = """
+policy:
+  forecast:
+    events:
+      - {start: 2026-11-27T08:00:00+01:00, end: "2026-11-27T20:00:00Z", multiplier: 3}
+"""
+    (event,) = load(write(tmp_path, text + NEEDED)).policy.forecast.events
+    assert event.start.isoformat() == "2026-11-27T08:00:00+01:00"
+    assert (event.end - event.start).total_seconds() == 13 * 3600
+    assert (event.multiplier, event.floor_requests_per_second) == (3.0, 0.0)
+
+
 MISTAKES = [
+    pytest.param(
+        "policy:\n  forecast:\n    events:\n"
+        "      - {start: 2026-11-27T08:00:00Z, end: 2026-11-26T08:00:00Z, multiplier: 3}\n",
+        "line 4: policy.forecast.events.0: an event must end after it starts",
+        id="event-backwards",
+    ),
+    pytest.param(
+        "policy:\n  forecast:\n    events:\n      - start: 2026-11-27T08:00:00Z\n"
+        "        end: 2026-11-28T08:00:00\n        multiplier: 3\n",
+        "line 5: policy.forecast.events.0.end",
+        id="event-without-an-offset",
+    ),
+    pytest.param(
+        "policy: {forecast: {models: [profet]}}\n",
+        "line 1: policy.forecast.models: there is no forecaster 'profet'; there are last_value",
+        id="no-such-model",
+    ),
     pytest.param(
         "tick_second: 10\n",
         "line 1: unknown key tick_second; did you mean tick_seconds?",

@@ -1,19 +1,24 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.config import Guards, PolicySettings, RoleSettings
+from forecasting.forecast import Mode
+from forecasting.tracker import Tracker
+from policies.config import ForecastSettings, Guards, KnownEvent, PolicySettings, RoleSettings
 from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.memory import Memory
+from policies.outlook import LOADS, tracker_settings, turn_notes
 from policies.profile import builtin
 from policies.types import (
     HoldReason,
     Observation,
     PerRole,
     PoolState,
+    Role,
     Unavailable,
 )
 
@@ -243,3 +248,74 @@ def test_no_observation_breaks_the_bounds_or_scales_in_blindly(ticks, prefill, d
             assert decision.target == size
         assert decision.changes == (decision.target != size)
         size = decision.target
+
+
+def test_a_decision_tells_the_forecast_it_was_sized_for():
+    decisions = play(ENGINE, [20.0] * 40 + [60.0] * 4, PerRole(4, 4))
+    assert all(one.upper is None and one.mode is Mode.NO_DATA for one in decisions[0].forecasts)
+    newest = decisions[-1].forecasts
+    assert [one.load for one in newest] == [load.name for load in LOADS]
+    for one in newest:
+        assert one.lead_seconds == 120.0
+        assert one.upper >= one.centre > 0
+        assert one.seen > decisions[39].forecasts[0].seen
+        assert sum(one.weights.values()) == pytest.approx(1.0)
+
+
+def test_it_says_once_that_the_forecast_warms_up():
+    decisions = play(ENGINE, [20.0] * 40, PerRole(4, 4))
+    warming = [i for i, one in enumerate(decisions) if "warming up" in " ".join(one.notes)]
+    assert warming == [2]  # the first cell of 30 s is closed by the third tick
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "says"),
+    [
+        pytest.param(
+            Mode.ENSEMBLE,
+            Mode.REACTIVE,
+            ("the forecast of prefill work is reactive: oh",),
+            id="dropped",
+        ),
+        pytest.param(Mode.REACTIVE, Mode.REACTIVE, (), id="still-reactive"),
+        pytest.param(Mode.WARMING_UP, Mode.REACTIVE, (), id="warmed-up"),
+        pytest.param(Mode.REACTIVE, Mode.ENSEMBLE, (), id="recovered"),
+    ],
+)
+def test_it_says_when_models_give_way_to_the_last_value(before, now, says):
+    def tracker(mode: Mode) -> Tracker:
+        fresh = Tracker.fresh(tracker_settings(PolicySettings(), Role.PREFILL))
+        return replace(fresh, forecast=replace(fresh.forecast, mode=mode, why="oh"))
+
+    assert turn_notes((tracker(before),), (tracker(now),)) == says
+
+
+def event(start: float, end: float, **what: float) -> KnownEvent:
+    return KnownEvent(
+        start=datetime.fromtimestamp(start, UTC), end=datetime.fromtimestamp(end, UTC), **what
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "grows"),
+    [
+        pytest.param({"multiplier": 3.0}, True, id="multiplier"),
+        pytest.param({"floor_requests_per_second": 60.0}, True, id="floor"),
+        pytest.param({"floor_requests_per_second": 5.0}, False, id="floor-below-the-load"),
+        pytest.param({"multiplier": 0.3}, False, id="quieter"),
+    ],
+)
+def test_it_is_ready_when_a_known_event_starts(what, grows):
+    start = 900.0
+    known = ForecastSettings(events=(event(start, 1800.0, **what),))
+    steady, prepared = (
+        play(Engine(PROFILE, PolicySettings(forecast=forecast)), [20.0] * 60, PerRole(2, 2))
+        for forecast in (ForecastSettings(), known)
+    )
+    for plain, ours in zip(steady, prepared, strict=True):
+        lead = start - ours.decided_at_seconds
+        if lead > 240.0:
+            assert ours.raw == plain.raw  # too early to start replicas
+        if 0.0 <= lead <= 120.0:
+            assert (ours.raw.prefill > plain.raw.prefill) is grows
+            assert (ours.raw.decode > plain.raw.decode) is grows

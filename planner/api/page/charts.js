@@ -1,4 +1,4 @@
-// Six charts of the same ticks. A chart is data: its traces, its unit, how its newest value reads.
+// Nine charts of the same ticks. A chart is data: its traces, its unit, how its newest value reads.
 
 const milliseconds = (seconds) => (seconds === null ? null : seconds * 1000);
 const p95 = (name) => (tick) => tick.observation[name].p95_seconds;
@@ -9,6 +9,28 @@ const ratio = ({ decision: { target: size } }) => (size?.decode ? size.prefill /
 const written = (digits, unit) => (value) => `${value.toFixed(digits)} ${unit}`;
 const objective = (y) => ({ name: "SLO", colour: "bad", dash: "dash", limit: true, y });
 
+// What was forecast is drawn at the time it was forecast for, so it meets there what then came, and
+// reaches beyond now.
+const forecastOf = (load) => (tick) => tick.decision.forecasts.find((one) => one.load === load) ?? null;
+const part = (load, name) => (tick) => forecastOf(load)(tick)?.[name] ?? null;
+const fan = (load, tint) => [
+  { name: "seen", colour: tint, y: part(load, "seen") },
+  { name: "expected", colour: "quiet", dash: "dot", ahead: part(load, "lead_seconds"), y: part(load, "centre") },
+  { name: "sized for", colour: tint, dash: "dash", fill: "tonexty", ahead: part(load, "lead_seconds"), y: part(load, "upper") },
+];
+
+/** The mode of a forecast and its models in words: "ensemble: ets 60 %, sarimax 40 %". */
+function inWords(load) {
+  return (tick) => {
+    const told = forecastOf(load)(tick);
+    if (!told) return "no forecast";
+    const models = Object.entries(told.weights).sort(([, a], [, b]) => b - a).map(
+      ([name, share]) => name.replaceAll("_", " ") + (share < 0.995 ? ` ${(share * 100).toFixed(0)} %` : ""),
+    );
+    return [told.mode.replaceAll("_", " "), models.join(", ")].filter(Boolean).join(": ");
+  };
+}
+
 // An objective may grow with the prompt; the mean prompt stands for all.
 const ttftObjective = (tick, slo) =>
   slo.ttft_seconds + slo.ttft_seconds_per_input_token * (tick.observation.input_tokens ?? 0);
@@ -16,7 +38,7 @@ const ttftObjective = (tick, slo) =>
 const CHARTS = [
   {
     title: "Offered rate", unit: "requests/s", newest: written(1, "/s"),
-    traces: [{ name: "arrivals", colour: "demand", fill: true, y: (tick) => tick.observation.requests_per_second }],
+    traces: [{ name: "arrivals", colour: "demand", fill: "tozeroy", y: (tick) => tick.observation.requests_per_second }],
   },
   {
     title: "Replicas", unit: "replicas", whole: true,
@@ -50,6 +72,18 @@ const CHARTS = [
   {
     title: "P:D ratio", unit: "prefill per decode", newest: written(2, ": 1"),
     traces: [{ name: "P:D", colour: "third", steps: true, y: ratio }],
+  },
+  {
+    title: "Prefill load", unit: "busy replicas", words: inWords("prefill_erlangs"),
+    traces: fan("prefill_erlangs", "prefill"),
+  },
+  {
+    title: "Decode load", unit: "output tokens/s", words: inWords("decode_tokens_per_second"),
+    traces: fan("decode_tokens_per_second", "decode"),
+  },
+  {
+    title: "KV reads", unit: "context tokens/s", words: inWords("kv_token_steps_per_second"),
+    traces: fan("kv_token_steps_per_second", "third"),
   },
 ];
 
@@ -88,11 +122,11 @@ function frame(chart) {
 
 const frames = CHARTS.map(frame);
 
-function trace({ name, colour: tint, steps, dash, fill, y }, ticks, times, slo) {
+function trace({ name, colour: tint, steps, dash, fill, ahead, y }, ticks, time, slo) {
   return {
-    name, x: times, y: ticks.map((tick) => y(tick, slo)), mode: "lines", connectgaps: false,
+    name, x: ticks.map((tick) => time(tick, ahead?.(tick) ?? 0)), y: ticks.map((tick) => y(tick, slo)), mode: "lines", connectgaps: false,
     line: { color: colour(tint), width: dash ? 1.4 : 2, dash, shape: steps ? "hv" : "linear" },
-    fill: fill ? "tozeroy" : "none", fillcolor: fill ? `${colour(tint)}22` : undefined,
+    fill: fill ?? "none", fillcolor: fill ? `${colour(tint)}22` : undefined,
   };
 }
 
@@ -128,6 +162,7 @@ function zoomAll(event) {
 }
 
 function showNewest({ chart, newest }, ticks) {
+  if (chart.words) newest.textContent = chart.words(ticks.at(-1));
   const value = chart.traces[0].y(ticks.at(-1));
   if (chart.newest) newest.textContent = value === null ? "unknown" : chart.newest(value);
 }
@@ -135,7 +170,7 @@ function showNewest({ chart, newest }, ticks) {
 /** Draw all charts: `elapsed` counts time from zero (a simulation), otherwise it is local time. */
 export function draw(ticks, slo, elapsed) {
   const shift = elapsed ? 0 : new Date().getTimezoneOffset() * 60;
-  const times = ticks.map((tick) => new Date((tick.decision.decided_at_seconds - shift) * 1000).toISOString());
+  const time = (tick, ahead) => new Date((tick.decision.decided_at_seconds + ahead - shift) * 1000).toISOString();
   for (const each of frames) {
     const { chart, empty, plot } = each;
     const known = chart.traces.some(({ y, limit }) => !limit && ticks.some((tick) => y(tick, slo) !== null));
@@ -143,7 +178,7 @@ export function draw(ticks, slo, elapsed) {
     plot.hidden = !known;
     if (!known) continue;
     const fresh = !plot.data;
-    const traces = chart.traces.map((line) => trace(line, ticks, times, slo));
+    const traces = chart.traces.map((line) => trace(line, ticks, time, slo));
     const format = elapsed ? elapsedFormat(ticks) : undefined;
     window.Plotly.react(plot, traces, layout(chart, format), { displayModeBar: false, responsive: true });
     if (fresh) plot.on("plotly_relayout", zoomAll.bind(plot));

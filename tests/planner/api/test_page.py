@@ -83,7 +83,14 @@ def test_it_shows_the_decision_and_draws_every_chart(server, lived, page, compla
         "ITL p95": 2,
         "Waiting": 3,
         "P:D ratio": 1,
+        "Prefill load": 3,
+        "Decode load": 3,
+        "KV reads": 3,
     }
+    told = lived.journal.last.decision.forecasts[0]
+    caption = page.locator("figure.chart", has_text="Prefill load").locator("output")
+    model = next(iter(told.weights)).replace("_", " ")
+    expect(caption).to_have_text(re.compile(f"^{told.mode.replace('_', ' ')}: .*{model}"))
     assert complaints == []
 
 
