@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from forecasting.series import Series
+from planner.clock import WallClock
 from planner.errors import UserError
+from planner.metrics.config import MetricsConfig
+from planner.metrics.past import read_past
 from replay.requests import Floats
 from replay.traces.rates import regular
 from replay.traces.registry import open_trace
@@ -18,6 +22,7 @@ from replay.traces.source import Options, Source, first_lines
 from replay.traces.trace import Ledger, Trace, TraceError
 
 CELL_SECONDS = 10.0
+_RATE = frozenset({"requests_per_second"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,25 @@ def recorded(path: Path) -> Iterator[Recorded]:
             yield Recorded(name, Series(0.0, CELL_SECONDS, counts / CELL_SECONDS))
     except TraceError as error:
         raise UserError(str(error)) from error
+
+
+def served(config: MetricsConfig, hours: float, step_seconds: float) -> Recorded:
+    """Give the offered rate that a metrics server remembers, in cells of `step_seconds`.
+
+    UserError when it remembers none, with what it said.
+    """
+    now = WallClock().now_seconds()
+    past = asyncio.run(read_past(config, now - hours * 3600, now, step_seconds, _RATE))
+    rates = [(o.observed_at_seconds, o.requests_per_second) for o in past.observations]
+    known = [(at, rate) for at, rate in rates if rate is not None]
+    if not known:
+        why = "; ".join(past.problems) or f"no request rate of the model {config.model!r}"
+        raise UserError(f"{config.url}: {why}")
+    seconds, values = np.array(known).T
+    cells = np.rint((seconds - seconds[0]) / step_seconds).astype(np.int64)
+    series = np.full(cells[-1] + 1, np.nan)  # what the server does not remember stays unknown
+    series[cells] = values
+    return Recorded(config.model, Series(float(seconds[0]), step_seconds, series))
 
 
 def _columns(name: str, source: Source) -> Iterator[Recorded]:

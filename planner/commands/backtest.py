@@ -6,22 +6,40 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from forecasting.forecaster import Forecaster
 from forecasting.registry import forecasters
 from planner.backtesting import Plan, Result, evaluate
 from planner.commands.arguments import positive
 from planner.errors import UserError
-from planner.recorded import recorded
+from planner.metrics.config import MetricsConfig
+from planner.metrics.presets import PRESETS
+from planner.recorded import Recorded, recorded, served
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to forecast, how far ahead, how surely."""
     plan = Plan(forecasters=())
     add = parser.add_argument
-    add("recordings", nargs="+", type=Path, metavar="SERIES_OR_TRACE",
+    add("recordings", nargs="*", type=Path, metavar="SERIES_OR_TRACE",
         help="a rate table (.csv) or a request trace")  # fmt: skip
+    add("--prometheus", metavar="URL", help="a metrics server, whose past is to be forecast")
+    add(
+        "--model",
+        metavar="NAME",
+        default="",
+        help="with --prometheus: the model's name in its labels",
+    )
+    add("--preset", default="dynamo", choices=sorted(PRESETS),
+        help="with --prometheus: the serving stack (default %(default)s)")  # fmt: skip
+    add("--history-hours", type=positive, metavar="N", default=168.0,
+        help="with --prometheus: how far back (default %(default)s)")  # fmt: skip
+    add("--cell", type=positive, metavar="SECONDS", default=60.0,
+        help="with --prometheus: length of a cell (default %(default)s)")  # fmt: skip
     add("--lead", type=positive, metavar="SECONDS",
         help="until a replica asked for now serves (default 600, or 120 on cells of less than a "
         "minute)")  # fmt: skip
@@ -50,13 +68,12 @@ def run(args: argparse.Namespace) -> int:
         refit_seconds=args.refit_hours * 3600,
     )
     results = []
-    for path in args.recordings:
-        for one in recorded(path):
-            result = evaluate(one, plan)
-            if result is None:
-                print(f"planner: {one.name}: too short to score", file=sys.stderr)
-            else:
-                results.append(result)
+    for one in _recordings(args):
+        result = evaluate(one, plan)
+        if result is None:
+            print(f"planner: {one.name}: too short to score", file=sys.stderr)
+        else:
+            results.append(result)
     if not results:
         raise UserError("no series was long enough; a backtest takes some 20 cells")
     if args.html:
@@ -65,6 +82,21 @@ def run(args: argparse.Namespace) -> int:
         args.html.write_text(page(results), encoding="utf-8")
     print(_json(results) if args.json else "\n\n".join(map(_text, results)))
     return 0
+
+
+def _recordings(args: argparse.Namespace) -> Iterator[Recorded]:
+    if not args.recordings and not args.prometheus:
+        raise UserError("nothing to forecast: name a file, or a server with --prometheus URL")
+    if args.prometheus:
+        try:
+            config = MetricsConfig(url=args.prometheus, model=args.model, preset=args.preset)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = {"url": "--prometheus"}.get(str(wrong["loc"][0]), f"--{wrong['loc'][0]}")
+            raise UserError(f"{name}: {wrong['msg']}") from None
+        yield served(config, args.history_hours, args.cell)
+    for path in args.recordings:
+        yield from recorded(path)
 
 
 def _json(results: list[Result]) -> str:

@@ -1,4 +1,8 @@
 import json
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -93,3 +97,56 @@ def test_refits_are_as_often_as_asked_but_leave_something_to_learn_between(table
     plan = Plan(forecasters=(), refit_seconds=6 * 3600.0)
     assert plan.refit_cells(one.series) == 36
     assert plan.settings(one.series).target.last_step == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        pytest.param([], "name a file, or a server", id="nothing"),
+        pytest.param(["--prometheus", "http://127.0.0.1:9"], "--model: ", id="no-model"),
+        pytest.param(["--prometheus", "nowhere", "--model", "m"], "--prometheus: ", id="no-url"),
+        pytest.param(
+            ["--prometheus", "http://127.0.0.1:9", "--model", "m"], "127.0.0.1:9", id="no-server"
+        ),
+    ],
+)
+def test_what_cannot_be_backtested_is_said(asked, says, capsys):
+    assert main(["backtest", *asked]) != 0
+    assert says in capsys.readouterr().err
+
+
+class Remembering(BaseHTTPRequestHandler):
+    """A metrics server that answers every range query with the same daily wave."""
+
+    def do_GET(self):
+        asked = parse_qs(urlsplit(self.path).query)
+        start, end, step = (float(asked[name][0]) for name in ("start", "end", "step"))
+        seconds = np.arange(start, end + step / 2, step)
+        rates = 20 + 10 * np.sin(2 * np.pi * seconds / 86400)
+        values = [[at, str(rate)] for at, rate in zip(seconds, rates, strict=True)]
+        name = re.search(r'"pd_planner_query", "([^"]+)"', asked["query"][0]).group(1)
+        result = [{"metric": {"pd_planner_query": name}, "values": values}]
+        data = {"resultType": "matrix", "result": result}
+        body = json.dumps({"status": "success", "data": data}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *said):
+        """Say nothing."""
+
+
+def test_the_past_of_a_server_is_backtested(capsys):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Remembering) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        asked = ["--prometheus", url, "--model", "llama", "--cell", "600", "--history-hours", "48"]
+        code = main(["backtest", *asked, "--models", "recent_peak", "--json"])
+        server.shutdown()
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    rows = json.loads(said.out)["rows"]
+    assert {row["series"] for row in rows} == {"llama"}
+    assert 150 < rows[0]["forecasts"] < 290
