@@ -60,7 +60,7 @@ def follow(
 
 
 def tracker_settings(settings: PolicySettings, role: Role) -> TrackerSettings:
-    """What to forecast for a role: the peak from its start-up time on, for one more minute."""
+    """What to forecast for a role: the peak from its start-up time on, for the hold after it."""
     forecast = settings.forecast
     target = Target.of(
         settings.roles[role].startup_seconds, forecast.hold_seconds, forecast.step_seconds
