@@ -311,6 +311,7 @@ class Capacity:
                 replicas, wait, decode, slo.ttft_objective_seconds
             ),
             itl_attainment=decode.itl_attainment,
+            carried_fraction=self.flow(replicas),
         )
 
     def _itl_percentile(self, replicas: int, share: float) -> float:

@@ -38,7 +38,11 @@ async def test_state_shows_the_last_tick_in_words_and_numbers(client, lived):
     assert state["summary"]["gpu_hours"] == 38.25
     tick = state["last"]
     assert tick["decision"]["current"]["prefill"] == last.decision.current.prefill
-    assert tick["decision"]["expected"]["ttft_seconds"] == last.decision.expected.ttft_seconds
+    prospect, foreseen = tick["decision"]["prospect"], last.decision.prospect
+    assert prospect["planned"]["ttft_seconds"] == foreseen.planned.ttft_seconds
+    assert prospect["margins"]["decode"]["binding"] == foreseen.margins.decode.binding
+    assert prospect["needed_replicas"]["prefill"] == foreseen.needed_replicas.prefill
+    assert prospect["efficient_ratio"] == foreseen.efficient_ratio
     assert tick["decision"]["hold"]["reason"] == last.decision.hold.reason
     assert tick["observation"]["requests_per_second"] == last.observation.requests_per_second
     assert tick["observation"]["input_tokens"] == pytest.approx(900)
