@@ -40,42 +40,51 @@ _HOLDS = {
 
 
 def explain(decision: Decision, slo: Slo) -> str:
-    """Say what is decided and why, in one sentence of plain ASCII.
+    """Say what is decided, why, and what is expected of it, in one sentence of plain ASCII.
 
     Example: "scale prefill 3->5, decode stays at 4: prefill is bound by TTFT (with 4: TTFT p99
-    3.2 s, 91.2% in time), decode by KV memory (with 3: TTFT p99 2.6 s, 97.1% in time); from the
-    demand of now to that planned for, TTFT p99 is 900 ms to 1.42 s (objective 2 s), ITL p99 28 ms
-    to 31 ms (objective 50 ms), 99.9% to 99.5% of requests in time; the demand calls for 4.1+3.6
-    replicas, 1.14 prefill per decode (5+4: 1.25); nothing limits it". In time are the requests
-    that meet both objectives.
+    3.2 s, 91.2% in time), decode is bound by KV memory (with 3: TTFT p99 2.6 s, 97.1% in time);
+    nothing limits it; from the demand of now to that planned for, TTFT p99 is 900 ms to 1.42 s
+    (objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), 99.9% to 99.5% of requests in time;
+    the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (5+4: 1.25)". In time are the
+    requests that meet both objectives.
     """
-    reasons = why(decision, slo)
-    return f"{action(decision)}: {reasons}" if reasons else action(decision)
+    reasons, prospect = why(decision, slo), decision.prospect
+    said = f"{action(decision)}: {reasons}" if reasons else action(decision)
+    foreseen = outcome(prospect, slo) if prospect is not None else ()
+    return "; ".join((said, *foreseen))
 
 
 def why(decision: Decision, slo: Slo) -> str:
     """Give only the reasons, in this order.
 
-    What holds; what binds, with what one replica fewer or more would change; what is expected of
-    the target; the sizes that the demand calls for; which limits changed the solved pair, in
-    their order; and what else is amiss.
+    What holds; the chain of limits, from the solved pair to the target; what binds, with what one
+    replica fewer would break or one more would buy; and what else is amiss.
     """
-    prospect, binding = decision.prospect, () if decision.limiters else decision.binding
-    parts = [_held(decision)]
-    parts += [binds(binding)] if prospect is None else reasons(binding, prospect, slo)
-    parts += [_limits(decision), *decision.notes]
-    told = "; ".join(dict.fromkeys(part for part in parts if part))
+    prospect, limits = decision.prospect, _limits(decision)
+    parts = [_held(decision), limits]
+    if prospect is not None:
+        parts += reasons(() if limits else decision.binding, prospect, slo)
+        free = not limits and _OF_THE_PAIR.isdisjoint(decision.binding)
+        parts += ["nothing limits it"] if free else []
+    elif not limits:
+        parts.append(binds(decision.binding))
+    told = "; ".join(dict.fromkeys(part for part in (*parts, *decision.notes) if part))
     return told or ("already right" if decision.hold else "")
 
 
 def reasons(binding: tuple[Binding, ...], prospect: Prospect, slo: Slo) -> list[str]:
-    """Say what binds a pair, what its sides are there for, what it will do, and what is called for.
+    """Say what binds a pair, and what its sides are there for.
 
     What binds one side is told with what one replica fewer would break there.
     """
-    of_the_pair = tuple(one for one in binding if one in _OF_THE_PAIR)
-    parts = (binds(of_the_pair), sides(prospect, slo), expected(prospect, slo), needs(prospect))
-    return [part for part in parts if part]
+    of_the_pair = binds(tuple(one for one in binding if one in _OF_THE_PAIR))
+    return [part for part in (of_the_pair, sides(prospect, slo)) if part]
+
+
+def outcome(prospect: Prospect, slo: Slo) -> list[str]:
+    """Say what a pair is expected to do, and beside it which sizes the demand calls for."""
+    return [part for part in (expected(prospect, slo), needs(prospect)) if part]
 
 
 def action(decision: Decision) -> str:
@@ -108,7 +117,7 @@ def _held(decision: Decision) -> str:
 def _limits(decision: Decision) -> str:
     """The chain from the solved pair to the target: which limit made which pair of it, and why."""
     if not decision.limiters:
-        return "" if decision.prospect is None else "nothing limits it"
+        return ""
     if decision.raw is None:  # nobody's wish: nothing was solved
         return "; ".join(limiter.why for limiter in decision.limiters)
     because = f" ({binds(decision.binding)})" if decision.binding else ""

@@ -38,7 +38,7 @@ def expected(prospect: Prospect, slo: Slo) -> str:
     met = between(share(now.joint_attainment), share(planned.joint_attainment))
     lead = "" if now == planned else "from the demand of now to that planned for, "
     served = share(planned.carried_fraction)
-    short = "" if planned.carried_fraction >= 1.0 else f" (only {served} of the demand is served)"
+    short = "" if planned.carried_fraction >= 1.0 else f" (it falls behind, {served} served)"
     return (
         f"{lead}TTFT {percentile} is {ttft} (objective {ttft_objective}), "
         f"ITL {percentile} {itl} (objective {seconds(slo.itl_seconds)}), "
@@ -70,7 +70,7 @@ def _side(prospect: Prospect, role: Role, slo: Slo) -> str:
 
 def _loss(fewer: Expectation, binding: Binding, slo: Slo) -> str:
     if fewer.carried_fraction < 1.0:
-        return f"only {share(fewer.carried_fraction)} of the demand served"
+        return f"it falls behind, {share(fewer.carried_fraction)} of the demand served"
     name, value = ("ITL", fewer.itl_seconds)
     if binding is not Binding.ITL:
         name, value = ("TTFT", fewer.ttft_seconds)

@@ -8,7 +8,7 @@ from functools import partial
 from planner.api.recommendation import Recommendation
 from planner.commands.arguments import positive, positive_int
 from planner.config import DEFAULT_PROFILE, load_profile
-from planner.explain import reasons
+from planner.explain import outcome, reasons
 from policies.config import PolicySettings, Slo
 from policies.coupling import Solution
 from policies.foresight import Foresight
@@ -69,7 +69,6 @@ def _text(solution: Solution, prospect: Prospect, profile: str) -> str:
     """The size, and each of its reasons on a line of its own."""
     pair, slo = solution.replicas, solution.capacity.settings.slo
     size = f"prefill {pair.prefill}, decode {pair.decode}: {solution.gpus} GPUs under {profile}"
-    lines = [size, *reasons(solution.binding, prospect, slo)]
-    if solution.shortfall:
-        lines.append(f"short of the objective: {solution.shortfall}")
-    return "\n".join(lines)
+    why = reasons(solution.binding, prospect, slo)
+    missing = [f"short of the objective: {solution.shortfall}"] if solution.shortfall else []
+    return "\n".join([size, *why, *missing, *outcome(prospect, slo)])

@@ -107,7 +107,7 @@ SHORT = prospect(
             "scale prefill 3->5, decode stays at 4: "
             "prefill is bound by TTFT (with 4: TTFT p99 3.2 s, 91.2% in time), "
             "decode is bound by KV memory (with 3: TTFT p99 3.2 s, 91.2% in time); "
-            f"{EXPECTED}; {CALLED_FOR}; nothing limits it",
+            f"nothing limits it; {EXPECTED}; {CALLED_FOR}",
             id="scale-out-tells-what-one-replica-fewer-would-break",
         ),
         pytest.param(
@@ -120,7 +120,7 @@ SHORT = prospect(
             "scale decode 4->2, prefill stays at 5: "
             "prefill is bound by TTFT (with 4: TTFT p99 3.2 s, 91.2% in time), "
             "decode is bound by ITL (with 1: ITL p99 62 ms, 79.6% in time); "
-            f"{EXPECTED}; {CALLED_FOR.replace('5+4: 1.25', '5+2: 2.50')}; nothing limits it",
+            f"nothing limits it; {EXPECTED}; {CALLED_FOR.replace('5+4: 1.25', '5+2: 2.50')}",
             id="scale-in-tells-why-not-further",
         ),
         pytest.param(
@@ -131,8 +131,8 @@ SHORT = prospect(
                 binding=(Binding.KV_LINK, Binding.MINIMUM),
             ),
             "scale prefill 3->5, decode stays at 4: "
-            "prefill is bound by the KV link (with 4: only 60.0% of the demand served), "
-            f"decode is at its minimum; {EXPECTED}; {CALLED_FOR}; nothing limits it",
+            "prefill is bound by the KV link (with 4: it falls behind, 60.0% of the demand served), "
+            f"decode is at its minimum; nothing limits it; {EXPECTED}; {CALLED_FOR}",
             id="with-one-fewer-a-stage-would-not-keep-up",
         ),
         pytest.param(
@@ -148,13 +148,13 @@ SHORT = prospect(
                 ),
             ),
             "scale prefill 3->5, decode stays at 4: "
+            f"9+4 is wanted (TTFT binds, KV memory binds), but 6+4: {STEP}, "
+            "then 5+4: 9 GPUs are the budget; "
             "one prefill replica more (2 GPUs) would have 91.0% in time, "
             "one decode replica more (4 GPUs) would not help; "
             "from the demand of now to that planned for, TTFT p99 is 900 ms to 4 s "
             "(objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), "
-            f"99.96% to 82.2% of requests in time; {CALLED_FOR}; "
-            f"9+4 is wanted (TTFT binds, KV memory binds), but 6+4: {STEP}, "
-            "then 5+4: 9 GPUs are the budget",
+            f"99.96% to 82.2% of requests in time; {CALLED_FOR}",
             id="the-chain-of-limits-in-their-order",
         ),
         pytest.param(
@@ -169,11 +169,11 @@ SHORT = prospect(
             "hold 1+1: the GPU budget binds; "
             "one prefill replica more (1 GPU) would have 75.0% of the demand served, "
             "one decode replica more (1 GPU) would not help; "
+            "2 GPUs reach 0.0% of 99.0%; 9 would be needed (5 prefill + 4 decode); "
             "from the demand of now to that planned for, TTFT p99 is 900 ms to unbounded "
             "(objective 2 s), ITL p99 28 ms to unbounded (objective 50 ms), "
-            "99.96% to 0% of requests in time (only 60.0% of the demand is served); "
-            f"{CALLED_FOR.replace('5+4: 1.25', '1+1: 1.00')}; nothing limits it; "
-            "2 GPUs reach 0.0% of 99.0%; 9 would be needed (5 prefill + 4 decode)",
+            "99.96% to 0% of requests in time (it falls behind, 60.0% served); "
+            f"{CALLED_FOR.replace('5+4: 1.25', '1+1: 1.00')}",
             id="short-of-budget-says-what-is-missing-and-what-one-more-buys",
         ),
         pytest.param(
@@ -185,10 +185,11 @@ SHORT = prospect(
                 binding=(Binding.TTFT, Binding.KV_MEMORY),
                 limiters=(Limiter("stabilise_scale_in", PerRole(4, 4), PerRole(5, 4), WAITS),),
             ),
-            "hold 5+4: scale-in waits; prefill could do with 4, "
+            "hold 5+4: scale-in waits; "
+            f"4+4 is wanted (TTFT binds, KV memory binds), but 5+4: {WAITS}; "
+            "prefill could do with 4, "
             "decode is bound by KV memory (with 3: TTFT p99 3.2 s, 91.2% in time); "
-            f"{EXPECTED}; {CALLED_FOR}; "
-            f"4+4 is wanted (TTFT binds, KV memory binds), but 5+4: {WAITS}",
+            f"{EXPECTED}; {CALLED_FOR}",
             id="a-held-scale-in-says-what-would-do",
         ),
         pytest.param(
@@ -201,8 +202,8 @@ SHORT = prospect(
             "hold 5+4: the SLO is out of reach; "
             "prefill is bound by TTFT (with 4: TTFT p99 3.2 s, 91.2% in time), "
             "decode is bound by KV memory (with 3: TTFT p99 3.2 s, 91.2% in time); "
-            "TTFT p99 is 1.42 s (objective 2 s), ITL p99 31 ms (objective 50 ms), "
-            "99.5% of requests in time; nothing limits it",
+            "TTFT p99 is 1.42 s (objective 2 s), "
+            "ITL p99 31 ms (objective 50 ms), 99.5% of requests in time",
             id="what-is-sure-is-no-range-and-no-demand-has-no-ratio",
         ),
         pytest.param(
