@@ -58,7 +58,7 @@ class Foresight:
             planned=self.planned.expect(replicas),
             sufficient=lattice.meets(replicas),
             margins=PerRole.of(lambda role: _margin(lattice, role, replicas)),
-            needed_replicas=PerRole.of(lambda role: needed(self.planned, role, replicas[role])),
+            needed_replicas=PerRole.of(lambda role: _needed(lattice, role, replicas[role])),
         )
 
 
@@ -99,7 +99,7 @@ def _margin(lattice: _Lattice, role: Role, pair: PerRole[int]) -> Margin:
     )
 
 
-def needed(capacity: Capacity, role: Role, replicas: int) -> float:
+def _needed(lattice: _Lattice, role: Role, replicas: int) -> float:
     """Replicas of a role that the demand calls for, not rounded; infinite when no number helps.
 
     n / s, where the demand could grow s times before n replicas of this role, beside plenty of the
@@ -107,6 +107,7 @@ def needed(capacity: Capacity, role: Role, replicas: int) -> float:
     at, as in A_P/rho_P and N_D/B_eff of the usual ratio of pools, with every wait, KV memory and
     the link in it. Example: 5 replicas that could carry 1.22 times the demand: 4.1 are needed.
     """
+    capacity = lattice.capacity
     pair = PerRole.of(lambda each: replicas if each is role else replicas * _AMPLE)
     own = capacity.prefill_erlangs / replicas
     if role is Role.DECODE:
@@ -117,7 +118,8 @@ def needed(capacity: Capacity, role: Role, replicas: int) -> float:
 
     def carries(at: float) -> bool:
         demand = _times(capacity.demand, at / utilisation)
-        return _Lattice(replace(capacity, demand=demand)).meets(pair)
+        ttft, itl = _Lattice(replace(capacity, demand=demand)).attainments(pair)
+        return ttft * itl >= lattice.required
 
     low, high = 0.0, 1.0
     if utilisation < 1.0:

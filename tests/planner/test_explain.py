@@ -131,7 +131,8 @@ SHORT = prospect(
                 binding=(Binding.KV_LINK, Binding.MINIMUM),
             ),
             "scale prefill 3->5, decode stays at 4: "
-            "prefill is bound by the KV link (with 4: it falls behind, 60.0% of the demand served), "
+            "prefill is bound by the KV link "
+            "(with 4: it falls behind, 60.0% of the demand served), "
             f"decode is at its minimum; nothing limits it; {EXPECTED}; {CALLED_FOR}",
             id="with-one-fewer-a-stage-would-not-keep-up",
         ),

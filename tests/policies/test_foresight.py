@@ -11,7 +11,7 @@ from policies.config import Guards, PolicySettings, RoleSettings, Slo
 from policies.coupling import solve
 from policies.demand import Demand, Shape
 from policies.engine import Engine
-from policies.foresight import Foresight, needed
+from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.profile import builtin
@@ -82,7 +82,8 @@ def test_scarce_gpus_are_worth_more_on_the_side_that_is_short():
 def test_what_is_needed_is_what_the_demand_could_grow_to(wanted, replicas, role):
     """The definition, checked from outside: at n/need times the demand, n replicas just do."""
     limits = PolicySettings()
-    need = needed(Capacity(PROFILE, limits, wanted), role, replicas)
+    foresight = Foresight.steady(Capacity(PROFILE, limits, wanted))
+    need = foresight(PerRole(replicas, replicas)).needed_replicas[role]
 
     def does(factor: float) -> bool:
         load = wanted.load
