@@ -83,11 +83,13 @@ def _gain(prospect: Prospect, role: Role) -> str:
     one = f"one {role} replica more ({margin.gpus} GPU{'s' if margin.gpus > 1 else ''}) would"
     if planned.carried_fraction < 1.0:  # nothing is in time for long
         before, after = planned.carried_fraction, margin.more.carried_fraction
-        helps, what = after - before >= _NO_GAIN, "of the demand served"
+        what = "the demand served"
     else:
         before, after = planned.joint_attainment, margin.more.joint_attainment
-        helps, what = after - before >= _NO_GAIN, "in time"
-    return f"{one} have {share(after)} {what}" if helps else f"{one} not help"
+        what = "requests in time"
+    if after - before < _NO_GAIN:
+        return f"{one} not help"
+    return f"{one} raise {what} from {share(before)} to {share(after)}"
 
 
 def _percentile(slo: Slo) -> str:

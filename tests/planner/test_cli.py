@@ -120,7 +120,7 @@ def test_recommend_beyond_the_budget_says_so_and_exits_1(
     assert main(["recommend", *LOAD, "--gpu-budget", "2"]) == 1
     out = capsys.readouterr().out
     assert "short of the objective" in out
-    assert "one prefill replica more (1 GPU) would have" in out
+    assert "one prefill replica more (1 GPU) would raise the demand served" in out
 
 
 def test_what_grows_without_bound_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,7 +151,7 @@ SHORT = prospect(
             "scale prefill 3->5, decode stays at 4: "
             f"9+4 is wanted (TTFT binds, KV memory binds), but 6+4: {STEP}, "
             "then 5+4: 9 GPUs are the budget; "
-            "one prefill replica more (2 GPUs) would have 91.0% in time, "
+            "one prefill replica more (2 GPUs) would raise requests in time from 82.2% to 91.0%, "
             "one decode replica more (4 GPUs) would not help; "
             "from the demand of now to that planned for, TTFT p99 is 900 ms to 4 s "
             "(objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), "
@@ -168,7 +168,7 @@ SHORT = prospect(
                 notes=("2 GPUs reach 0.0% of 99.0%; 9 would be needed (5 prefill + 4 decode)",),
             ),
             "hold 1+1: the GPU budget binds; "
-            "one prefill replica more (1 GPU) would have 75.0% of the demand served, "
+            "one prefill replica more (1 GPU) would raise the demand served from 60.0% to 75.0%, "
             "one decode replica more (1 GPU) would not help; "
             "2 GPUs reach 0.0% of 99.0%; 9 would be needed (5 prefill + 4 decode); "
             "from the demand of now to that planned for, TTFT p99 is 900 ms to unbounded "

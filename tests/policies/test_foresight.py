@@ -132,7 +132,7 @@ def test_an_objective_out_of_reach_still_has_finite_needs():
     assert all(0 < need < 64 for need in hopeless.needed_replicas)
 
 
-def decided(rates: list[float], **changes: object):
+def decided(rates: list[float], waiting: float = 0.0, **changes: object):
     guards = Guards(scale_in_window_seconds=0)
     engine, memory = Engine(PROFILE, PolicySettings(guards=guards, **changes)), Memory()
     pools = PerRole(6, 3).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
@@ -143,6 +143,7 @@ def decided(rates: list[float], **changes: object):
             requests_per_second=rate,
             input_tokens=Lengths.lognormal(1155.0),
             output_tokens_mean=211.0,
+            waiting_requests=PerRole(waiting, 0.0),
         )
         decision, memory = engine.decide(seen, pools, memory, 15.0 * i)
     return decision
@@ -163,6 +164,12 @@ def test_a_forecast_that_is_not_sure_makes_a_range():
     assert at_least(prospect.now, prospect.planned)
     assert prospect.now.ttft_seconds < 0.9 * prospect.planned.ttft_seconds
     assert at_least(prospect.likely, prospect.planned)
+
+
+def test_what_waits_is_planned_for_and_no_part_of_the_demand_of_now():
+    calm, queued = decided([30.0]), decided([30.0], waiting=600.0)
+    assert queued.prospect.needed_replicas.prefill > calm.prospect.needed_replicas.prefill * 1.2
+    assert queued.foresight(calm.target).now == calm.prospect.now
 
 
 def test_a_decision_foresees_its_target_and_the_same_decision_foresees_the_same():
