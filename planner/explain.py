@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.prospects import expected, needs, sides
 from planner.quantities import pair
 from policies.config import Slo
-from policies.types import Binding, Decision, HoldReason, Prospect
+from policies.types import Binding, Decision, HoldReason, PerRole, Prospect
 
 _BINDS = {
     Binding.TTFT: "TTFT binds",
@@ -46,12 +46,12 @@ def explain(decision: Decision, slo: Slo) -> str:
     3.2 s, 91.2% in time), decode is bound by KV memory (with 3: TTFT p99 2.6 s, 97.1% in time);
     nothing limits it; from the demand of now to that planned for, TTFT p99 is 900 ms to 1.42 s
     (objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), 99.9% to 99.5% of requests in time;
-    the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (5+4: 1.25)". In time are the
-    requests that meet both objectives.
+    the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (3+4: 0.75, 5+4: 1.25)". In time
+    are the requests that meet both objectives.
     """
     reasons, prospect = why(decision, slo), decision.prospect
     said = f"{action(decision)}: {reasons}" if reasons else action(decision)
-    foreseen = outcome(prospect, slo) if prospect is not None else ()
+    foreseen = outcome(prospect, slo, decision.current) if prospect is not None else ()
     return "; ".join((said, *foreseen))
 
 
@@ -82,9 +82,9 @@ def reasons(binding: tuple[Binding, ...], prospect: Prospect, slo: Slo) -> list[
     return [part for part in (of_the_pair, sides(prospect, slo)) if part]
 
 
-def outcome(prospect: Prospect, slo: Slo) -> list[str]:
+def outcome(prospect: Prospect, slo: Slo, current: PerRole[int] | None = None) -> list[str]:
     """Say what a pair is expected to do, and beside it which sizes the demand calls for."""
-    return [part for part in (expected(prospect, slo), needs(prospect)) if part]
+    return [part for part in (expected(prospect, slo), needs(prospect, current)) if part]
 
 
 def action(decision: Decision) -> str:
