@@ -94,7 +94,7 @@ class RecommendRequest(_Question):
             settings,
             requests_per_second=self.requests_per_second,
             input_tokens=Lengths.lognormal(self.input_tokens, cv),
-            output_tokens_mean=self.output_tokens,
+            output_tokens=Lengths.lognormal(self.output_tokens, settings.output_length_cv),
         )
         return Recommendation.of(solution, settings.slo, profile.name)
 
