@@ -332,6 +332,7 @@ class Capacity:
                 replicas, wait, decode, slo.ttft_objective_seconds
             ),
             itl_attainment=decode.itl_attainment,
+            carried_fraction=self.flow(replicas),
         )
 
     def _itl_percentile(self, replicas: int, share: float) -> float:
@@ -357,12 +358,11 @@ class Capacity:
 
 def _smallest(share_within: Callable[[float], float], share: float) -> float:
     """Smallest x >= 0 with share_within(x) >= share, to 0.1%; infinite when there is none."""
-    high = 1e-3
+    low, high = 0.0, 1e-3
     while share_within(high) < share:
-        high *= 2.0
+        low, high = high, 4.0 * high
         if high > 1e6:
             return math.inf
-    low = 0.0
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if share_within(middle) >= share else (middle, high)

@@ -18,7 +18,7 @@ _PLENTY = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """The pair to run, what it is predicted to deliver, and what keeps it from being smaller.
+    """The pair to run, what judged it, and what keeps it from being smaller.
 
     `feasible` is False when no pair within the bounds meets the objective; `shortfall` then says
     what is missing.
@@ -26,10 +26,15 @@ class Solution:
 
     replicas: PerRole[int]
     gpus: int
-    expected: Expectation
+    capacity: Capacity
     binding: tuple[Binding, ...]
     feasible: bool
     shortfall: str | None = None
+
+    @property
+    def expected(self) -> Expectation:
+        """What the pair is predicted to deliver."""
+        return self.capacity.expect(self.replicas)
 
 
 def solve(
@@ -57,7 +62,7 @@ def solve(
     return Solution(
         replicas=pair,
         gpus=lattice.gpus(pair),
-        expected=lattice.capacity.expect(pair),
+        capacity=lattice.capacity,
         binding=lattice.binding(pair, feasible=feasible),
         feasible=feasible and lattice.attainable,
         shortfall=lattice.shortfall(pair, feasible=feasible),
@@ -210,13 +215,14 @@ class _Lattice:
         if not feasible:
             found.append(Binding.BUDGET if self._over_budget_one_up(pair) else Binding.MAXIMUM)
             return tuple(found)
-        found += [self._binding_of(role, pair) for role in Role]
+        found += [self.binding_of(role, pair) for role in Role]
         return tuple(dict.fromkeys(found))
 
     def _over_budget_one_up(self, pair: PerRole[int]) -> bool:
         return self.gpus(pair) + min(self.cost) > self.budget
 
-    def _binding_of(self, role: Role, pair: PerRole[int]) -> Binding:
+    def binding_of(self, role: Role, pair: PerRole[int]) -> Binding:
+        """What would break with one replica less of a role."""
         if pair[role] <= self.low[role]:
             return Binding.MINIMUM
         fewer = pair.but(role, pair[role] - 1)

@@ -27,6 +27,7 @@ from policies.facts import (
     within,
 )
 from policies.fallback import decide_blind
+from policies.foresight import foresee
 from policies.lengths import Lengths
 from policies.level import levels_of
 from policies.memory import Memory, Sized
@@ -136,7 +137,9 @@ class Engine:
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
-        return replace(decision, notes=notes, forecasts=told(memory.trackers)), memory
+        forecasts = told(memory.trackers)
+        foresight = foresee(solution.capacity, self.profile, memory, forecasts)
+        return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _reachable(
         self,
@@ -331,7 +334,6 @@ class Engine:
             current=current,
             target=target,
             raw=solution.replicas,
-            expected=solution.expected,
             binding=solution.binding,
             hold=_why_nothing_changes(current, target, solution.replicas, limiters),
             limiters=limiters,
