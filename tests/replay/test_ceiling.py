@@ -47,7 +47,7 @@ def test_plenty_is_asked_for_at_the_first_tick_that_shows_the_excess():
     first = int(STEP_AT / 10.0)
     assert sizes[first] == sizes[first - 1]
     assert min(sizes[first + 1].zip(sizes[first]).map(lambda pair: pair[0] - pair[1])) >= 1
-    assert sizes[first + 1].prefill >= 3 * AFTER * PROFILE.prefill.seconds(1500.0, 0.0)
+    assert sizes[first + 1].prefill >= 2 * AFTER * PROFILE.prefill.seconds(1500.0, 0.0)
 
 
 @pytest.mark.parametrize("startup_seconds", [30.0, 120.0])
