@@ -41,5 +41,6 @@ class Backlogs:
 
 
 def _waiting(seen: Observation) -> float:
-    queues = (*seen.waiting_requests, seen.kv_transfer_backlog_requests)
-    return sum((queue for queue in queues if queue is not None), start=0.0)
+    """A request whose KV is under way may be counted at decode too: the larger, not the sum."""
+    queued = seen.waiting_requests.map(lambda count: count or 0.0)
+    return queued.prefill + max(queued.decode, seen.kv_transfer_backlog_requests or 0.0)
