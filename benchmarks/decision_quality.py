@@ -6,7 +6,8 @@ python benchmarks/decision_quality.py [--quick] [--only NAME,..] [--startup 30,1
 Knobs are the defaults, the same for all workloads. Without --startup and --profile-error every
 workload is played with start-ups of 30, 120 and 300 s on the fleet of the profile, and with 120 s
 on fleets 20% faster and slower; with either of them, every combination of what is given. A bound
-takes about 60 replays; --bounds keeps them in a file between runs, --no-bound computes none.
+takes about 60 replays; --bounds keeps them in a file between runs. --quick and --no-bound compute
+none and use those that are in the file.
 The folder of public traces is named by TRACES (default ../shared/traces).
 """
 
@@ -218,7 +219,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Play, judge and print."""
     options = arguments()
-    bounds = Bounds(options.bounds, compute=not options.no_bound)
+    bounds = Bounds(options.bounds, compute=not (options.no_bound or options.quick))
     print(f"| {' | '.join(HEADING)} |\n|{'---|' * len(HEADING)}", flush=True)
     told: list[dict[str, Any]] = []
     for place in places(options):
