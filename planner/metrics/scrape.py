@@ -100,7 +100,9 @@ class ScrapeEvaluator:
             deadline = f"{self._config.deadline_seconds:g} s (metrics.deadline_seconds)"
             return _Page(target, None, f"{target.url} did not answer within {deadline}")
         except aiohttp.ClientResponseError as error:
-            return _Page(target, None, f"{target.url} answered {error.status} {error.message}")
+            hint = ": check metrics.access" if error.status in (401, 403) else ""
+            answer = f"{error.status} {error.message}{hint}"
+            return _Page(target, None, f"{target.url} answered {answer}")
         except (aiohttp.ClientError, OSError) as error:
             return _Page(target, None, f"{target.url} cannot be read: {error}")
         except (ValueError, KeyError, IndexError) as error:

@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import Metric
 from planner.metrics.exporters import vllm_llmd
 from planner.metrics.families import Shown, counter, histogram
 from policies.types import PerRole, Role
+from replay.buckets import DYNAMO
 
 _COMPONENTS = PerRole("prefill", "backend")
 
@@ -23,20 +24,20 @@ def export(shown: Shown) -> Iterator[Metric]:
 
 def _frontend(shown: Shown) -> Iterator[Metric]:
     tally = shown.tally
-    model = {"model": shown.model.lower()}
+    model = {"model": shown.model}
     handled = {"endpoint": "chat_completions", **model, "request_type": "stream"}
     ended = {**handled, "error_type": "", "status": "success"}
     yield counter("dynamo_frontend_requests_started", handled, tally.arrived_requests)
     yield counter("dynamo_frontend_requests", ended, tally.finished_requests)
     yield counter("dynamo_frontend_output_tokens", model, tally.generated_tokens)
-    for name, values in (
-        ("input_sequence_tokens", tally.input_tokens),
-        ("cached_tokens", tally.cached_tokens),
-        ("output_sequence_tokens", tally.output_tokens),
-        ("time_to_first_token_seconds", tally.ttft_seconds),
-        ("inter_token_latency_seconds", tally.itl_seconds),
+    for name, values, edges in (
+        ("input_sequence_tokens", tally.input_tokens, DYNAMO.input_tokens),
+        ("cached_tokens", tally.cached_tokens, DYNAMO.input_tokens),
+        ("output_sequence_tokens", tally.output_tokens, DYNAMO.output_tokens),
+        ("time_to_first_token_seconds", tally.ttft_seconds, DYNAMO.ttft_seconds),
+        ("inter_token_latency_seconds", tally.itl_seconds, DYNAMO.itl_seconds),
     ):
-        yield histogram(f"dynamo_frontend_{name}", model, values)
+        yield histogram(f"dynamo_frontend_{name}", model, values.regrouped(edges))
 
 
 def _workers(shown: Shown) -> Iterator[Metric]:

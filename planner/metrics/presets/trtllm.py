@@ -20,6 +20,7 @@ from planner.metrics.phrases import (
     slope,
 )
 from planner.metrics.preset import Preset, Signal
+from planner.metrics.presets import versions
 
 _REPORTING = ("trtllm_num_requests_running", "trtllm_request_success_total")
 _ENDED = rate("trtllm_request_success_total", DECODE_PODS)
@@ -119,6 +120,8 @@ _KV = {
 PRESET = Preset(
     name="trtllm",
     stack="TensorRT-LLM",
+    since="TensorRT-LLM of 2026",
+    marks={"TensorRT-LLM": versions.TRTLLM},
     signals={
         **_TRAFFIC,
         **_LATENCY,
