@@ -67,6 +67,11 @@ def age(name: str, matchers: str) -> str:
     return f"time() - max(timestamp({select(name, matchers)}))"
 
 
+def label_values(label: str, name: str) -> str:
+    """One series for each value that a label of a metric has."""
+    return f"count by ({label}) ({name}{{$where}})"
+
+
 def pods(role: str, matchers: str, reporting: tuple[str, ...]) -> dict[str, Signal]:
     """How well the pods of a role are seen; `reporting` are gauges that each pod has."""
     up = select("up", matchers)

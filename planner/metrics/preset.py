@@ -44,7 +44,8 @@ class Preset:
     """The signals of one stack, from its version `since` on.
 
     A signal without an entry is one that the stack does not have: it is never asked for and never
-    missed. `marks` tell the versions of each program of the stack apart, newest first.
+    missed. `marks` tell the versions of each program of the stack apart, newest first;
+    `models` asks for the names of the models that are served, as values of one label.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Preset:
     signals: Mapping[str, Signal]
     since: str = ""
     marks: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)
+    models: str = ""
 
     def __post_init__(self) -> None:
         for name, signal in self.signals.items():
@@ -64,6 +66,7 @@ class Preset:
                 raise ValueError(f"preset {self.name}: signal {name} has no query")
             for query in signal.queries:
                 _check_placeholders(f"preset {self.name}: signal {name}", query)
+        _check_placeholders(f"preset {self.name}: models", self.models)
         for program, marks in self.marks.items():
             for mark in marks:
                 _check_placeholders(f"preset {self.name}: marks of {program}", mark.query)

@@ -43,7 +43,8 @@ WELL = Observation(
 def reading(lacks: Collection[str] = (), **numbers: float) -> Reading:
     """The answers of a stack that has every signal but those it lacks."""
     asked = {name: Signal((name,), meaning=name) for name in SIGNALS if name not in lacks}
-    answers = {f"{name}/0": (Sample({}, v),) for name, v in numbers.items()}
+    answered = {"requests_per_second": 20.0, **numbers}
+    answers = {f"{name}/0": (Sample({}, v),) for name, v in answered.items()}
     return Reading(Preset("mine", "mine", asked), answers)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from planner.metrics.exporters import vllm_llmd
-from planner.metrics.families import Shown, counter, histogram
+from planner.metrics.families import Shown, counter, counters, histogram, histograms
 from policies.types import PerRole, Role
 from replay.buckets import DYNAMO
 
@@ -38,6 +38,21 @@ def _frontend(shown: Shown) -> Iterator[Metric]:
         ("inter_token_latency_seconds", tally.itl_seconds, DYNAMO.itl_seconds),
     ):
         yield histogram(f"dynamo_frontend_{name}", model, values.regrouped(edges))
+    yield from _router(shown)
+
+
+def _router(shown: Shown) -> Iterator[Metric]:
+    """The router counts every request once for each role."""
+    cached, prompts = shown.tally.cached_tokens, shown.tally.input_tokens
+    name = "dynamo_component_router_kv_selected_cached_prefix_tokens"
+    phases = [{"model": shown.model, "phase": role.value} for role in Role]
+    prefill, decode = phases
+    yield counters(name, [(prefill, cached.sum), (decode, 0.0)])
+    prompts = prompts.regrouped(DYNAMO.input_tokens)
+    rows = [(phase, prompts) for phase in phases]
+    yield histograms("dynamo_component_router_input_sequence_tokens", rows)
+    both = 2 * shown.tally.arrived_requests
+    yield counter("dynamo_component_router_requests_started", {"router_id": "1"}, both)
 
 
 def _workers(shown: Shown) -> Iterator[Metric]:

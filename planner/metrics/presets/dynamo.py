@@ -9,6 +9,7 @@ from planner.metrics.phrases import (
     age,
     buckets,
     gauge,
+    label_values,
     mean,
     or_zero,
     plus,
@@ -23,6 +24,7 @@ from planner.metrics.preset import Preset, Signal
 from planner.metrics.presets import versions
 
 _NAMESPACE = 'dynamo_namespace=~"$dynamo_namespace(-.*)?"'
+_OF_PREFILL = f'{MODELS},phase="prefill"'
 _ESTIMATED = "dynamo_component_router_kv_transfer_estimated_latency_seconds"
 _WAITING = ("num_requests_waiting", "num_queue_reqs", "num_requests_waiting")
 _RUNNING = ("num_requests_running", "num_running_reqs", "num_requests_running")
@@ -136,11 +138,25 @@ _TRAFFIC = {
     "prefix_hit_fraction": Signal(
         (
             ratio(
+                rate("vllm:prefix_cache_hits_total", PREFILL_PODS),
+                rate("vllm:prefix_cache_queries_total", PREFILL_PODS),
+            ),
+            ratio(
+                rate("sglang:cached_tokens_total", PREFILL_PODS),
+                rate("sglang:prompt_tokens_total", PREFILL_PODS),
+            ),
+            ratio(
+                rate("dynamo_component_router_kv_selected_cached_prefix_tokens_total", _OF_PREFILL),
+                rate("dynamo_component_router_input_sequence_tokens_sum", _OF_PREFILL),
+            ),
+            ratio(
                 rate("dynamo_frontend_cached_tokens_sum", MODELS),
                 rate("dynamo_frontend_input_sequence_tokens_sum", MODELS),
             ),
         ),
-        meaning="share of prompt tokens that a prefix cache held",
+        meaning="share of prompt tokens that a prefix cache held: as the prefill engines count it, "
+        "else as the router expects it of the worker it chose, else as answers report it, which "
+        "are decode's",
     ),
 }
 
@@ -235,5 +251,6 @@ PRESET = Preset(
         "SGLang": versions.SGLANG,
         "TensorRT-LLM": versions.TRTLLM,
     },
+    models=label_values("model", "dynamo_frontend_requests_total"),
     signals={**_TRAFFIC, **_LATENCY, **_PREFILL, **_DECODE, **_KV},
 )

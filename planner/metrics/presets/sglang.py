@@ -12,6 +12,7 @@ from planner.metrics.phrases import (
     PREFILL_PODS,
     age,
     buckets,
+    label_values,
     mean,
     or_zero,
     plus,
@@ -214,5 +215,6 @@ PRESET = Preset(
     stack="SGLang",
     since="0.5.9",
     marks={"SGLang": versions.SGLANG},
+    models=label_values("model_name", "sglang:num_running_reqs"),
     signals={**_TRAFFIC, **_LATENCY, **_POOLS, **_KV},
 )

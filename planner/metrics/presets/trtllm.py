@@ -12,6 +12,7 @@ from planner.metrics.phrases import (
     age,
     buckets,
     gauge,
+    label_values,
     mean,
     plus,
     pods,
@@ -122,6 +123,7 @@ PRESET = Preset(
     stack="TensorRT-LLM",
     since="TensorRT-LLM of 2026",
     marks={"TensorRT-LLM": versions.TRTLLM},
+    models=label_values("model_name", "trtllm_request_success_total"),
     signals={
         **_TRAFFIC,
         **_LATENCY,

@@ -14,6 +14,7 @@ from planner.metrics.phrases import (
     age,
     buckets,
     gauge,
+    label_values,
     mean,
     or_zero,
     plus,
@@ -191,5 +192,6 @@ PRESET = Preset(
     stack="vLLM behind a router",
     since="vLLM 0.11",
     marks={"vLLM": versions.VLLM},
+    models=label_values("model_name", "vllm:num_requests_running"),
     signals={**_TRAFFIC, **_LATENCY, **_POOLS, **_KV},
 )

@@ -13,6 +13,7 @@ from planner.metrics.phrases import (
     age,
     buckets,
     gauge,
+    label_values,
     mean,
     or_zero,
     plus,
@@ -79,5 +80,6 @@ PRESET = Preset(
     stack="vLLM under llm-d",
     since=vllm.PRESET.since,
     marks={"endpoint picker": versions.PICKER, "vLLM": versions.VLLM},
+    models=label_values("target_model_name", "llm_d_epp_request_total"),
     signals={**vllm.PRESET.signals, **_PICKER},
 )
