@@ -96,7 +96,7 @@ class RecommendRequest(_Question):
             settings,
             requests_per_second=self.requests_per_second,
             input_tokens=Lengths.lognormal(self.input_tokens, cv),
-            output_tokens_mean=self.output_tokens,
+            output_tokens=Lengths.lognormal(self.output_tokens, settings.output_length_cv),
         )
         prospect = Foresight.steady(solution.capacity)(solution.replicas)
         return Recommendation.of(solution, prospect, profile.name)

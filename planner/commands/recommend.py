@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         settings,
         requests_per_second=args.requests_per_second,
         input_tokens=Lengths.lognormal(args.input_tokens, args.input_cv),
-        output_tokens_mean=args.output_tokens,
+        output_tokens=Lengths.lognormal(args.output_tokens),
     )
     prospect = Foresight.steady(solution.capacity)(solution.replicas)
     if args.json:

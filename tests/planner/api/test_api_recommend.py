@@ -35,7 +35,7 @@ async def test_it_answers_what_the_policy_itself_would(client, view):
         view.settings,
         requests_per_second=60,
         input_tokens=Lengths.lognormal(3000, view.settings.input_length_cv),
-        output_tokens_mean=250,
+        output_tokens=Lengths.lognormal(250, view.settings.output_length_cv),
     )
     assert answer["replicas"] == {
         "prefill": solution.replicas.prefill,
