@@ -20,7 +20,8 @@ _BINDS = {
 }
 
 # What binds a pair and not one of its sides.
-_OF_THE_PAIR = frozenset({Binding.MAXIMUM, Binding.BUDGET, Binding.INFEASIBLE_SLO})
+_SCARCE = frozenset({Binding.MAXIMUM, Binding.BUDGET})
+_OF_THE_PAIR = _SCARCE | {Binding.INFEASIBLE_SLO}
 
 _HOLDS = {
     HoldReason.METRICS_UNKNOWN: "the metrics are unknown",
@@ -79,7 +80,8 @@ def reasons(binding: tuple[Binding, ...], prospect: Prospect, slo: Slo) -> list[
     What binds one side is told with what one replica fewer would break there.
     """
     of_the_pair = binds(tuple(one for one in binding if one in _OF_THE_PAIR))
-    return [part for part in (of_the_pair, sides(prospect, slo)) if part]
+    each = sides(prospect, slo, scarce=not _SCARCE.isdisjoint(binding))
+    return [part for part in (of_the_pair, each) if part]
 
 
 def outcome(prospect: Prospect, slo: Slo, current: PerRole[int] | None = None) -> list[str]:

@@ -18,11 +18,11 @@ _BOUND_BY = {
 _NO_GAIN = 0.0005  # less than a tenth of a point
 
 
-def sides(prospect: Prospect, slo: Slo) -> str:
-    """Say what each side is there for: what one fewer would break, or one more would buy."""
-    if prospect.sufficient:
-        return ", ".join(_side(prospect, role, slo) for role in Role)
-    return ", ".join(_gain(prospect, role) for role in Role)
+def sides(prospect: Prospect, slo: Slo, *, scarce: bool) -> str:
+    """Say what one fewer on each side would break, or what one more would buy where `scarce`."""
+    if scarce or not prospect.sufficient:
+        return ", ".join(_gain(prospect, role) for role in Role)
+    return ", ".join(_side(prospect, role, slo) for role in Role)
 
 
 def expected(prospect: Prospect, slo: Slo) -> str:

@@ -18,6 +18,7 @@ from policies.types import LoadForecast, Margin, PerRole, Prospect, Role
 # A role is ample beside another with this many times its replicas.
 _AMPLE = 100
 _LEAST_UTILISATION = 1e-3
+_IDLE = 1e-9  # a pool less busy than this is needed for nothing
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Foresight:
             now=self.now.expect(replicas),
             likely=self.likely.expect(replicas),
             planned=self.planned.expect(replicas),
-            sufficient=lattice.meets(replicas),
+            sufficient=_sufficient(lattice, replicas),
             margins=PerRole.of(lambda role: _margin(lattice, role, replicas)),
             needed_replicas=PerRole.of(lambda role: _needed(lattice, role, replicas[role])),
         )
@@ -87,10 +88,14 @@ def foresee(
     return Foresight(planned=planned, likely=under(**centre), now=under())
 
 
+def _sufficient(lattice: _Lattice, pair: PerRole[int]) -> bool:
+    return lattice.meets(pair) or lattice.tolerates(pair)
+
+
 def _margin(lattice: _Lattice, role: Role, pair: PerRole[int]) -> Margin:
     capacity, count = lattice.capacity, pair[role]
     fewer = pair.but(role, count - 1)
-    spare = count > lattice.low[role] and (lattice.meets(fewer) or not lattice.meets(pair))
+    spare = count > lattice.low[role] and (lattice.meets(fewer) or not _sufficient(lattice, pair))
     return Margin(
         gpus=lattice.cost[role],
         more=capacity.expect(pair.but(role, count + 1)),
@@ -113,7 +118,7 @@ def _needed(lattice: _Lattice, role: Role, replicas: int) -> float:
     if role is Role.DECODE:
         own = capacity.decode_utilisation(replicas)
     utilisation = max(own, capacity.link_utilisation(pair))
-    if utilisation <= 0.0:
+    if utilisation < _IDLE:
         return 0.0
 
     def carries(at: float) -> bool:

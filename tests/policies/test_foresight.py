@@ -22,7 +22,9 @@ PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 
 def demand(requests_per_second: float, prompt: float = 1155.0, output: float = 211.0) -> Demand:
     shape = Shape(
-        prompt_tokens=Lengths.lognormal(prompt), prefix_hit_fraction=0.0, output_tokens_mean=output
+        prompt_tokens=Lengths.lognormal(prompt),
+        prefix_hit_fraction=0.0,
+        output_tokens=Lengths.lognormal(output),
     )
     return Demand(load=shape.load_of(PROFILE, requests_per_second), shape=shape)
 
@@ -50,7 +52,7 @@ def test_a_margin_says_what_the_solve_would_find_there(wanted, budget):
     limits = PolicySettings(gpu_budget=budget)
     solution = solve(wanted, PROFILE, limits)
     prospect = Foresight.steady(solution.capacity)(solution.replicas)
-    assert prospect.sufficient == (Binding.BUDGET not in solution.binding)
+    assert prospect.sufficient or Binding.BUDGET in solution.binding
     for role, margin in prospect.margins.items():
         assert margin.gpus == 2
         beside = solution.replicas.but(role, solution.replicas[role] + 1)
@@ -132,8 +134,9 @@ def test_a_slow_link_needs_replicas_that_have_nothing_else_to_do():
     assert solution.capacity.link_utilisation(PerRole(1, 1)) < decode <= solution.replicas.decode
 
 
-def test_without_demand_nothing_is_needed_and_no_ratio_is_efficient():
-    idle = solved(demand(0.0))
+@pytest.mark.parametrize("rate", [0.0, 5e-324])
+def test_without_demand_nothing_is_needed_and_no_ratio_is_efficient(rate):
+    idle = solved(demand(rate, output=1e6))
     assert idle.needed_replicas == PerRole(0.0, 0.0)
     assert idle.efficient_ratio is None
 
