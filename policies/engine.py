@@ -61,10 +61,12 @@ class Sizing:
     """The pair to run now, what of it will be needed still when the backlog is cleared, and notes.
 
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
+    `now` is the level of the load that is seen, without what waits.
     """
 
     solution: Solution
     lasting: PerRole[int]
+    now: Load
     notes: tuple[str, ...]
 
 
@@ -138,7 +140,8 @@ class Engine:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
-        foresight = foresee(sizing.solution.capacity, self.profile, memory, forecasts)
+        planned = sizing.solution.capacity
+        foresight = foresee(planned, self.profile, memory.calibration, sizing.now, forecasts)
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _reachable(
@@ -195,7 +198,7 @@ class Engine:
             demand = drained(demand, waiting, profile, self.settings.drain_seconds)
             solution = solve(demand, profile, self.settings)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return Sizing(solution, steady.replicas, tuple(note for note in notes if note))
+        return Sizing(solution, steady.replicas, seen.now, tuple(note for note in notes if note))
 
     def _slowness(self, memory: Memory) -> PerRole[float]:
         """By how much replicas are taken to be slower than their profile."""

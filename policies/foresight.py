@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from policies.calibration import slowed
+from policies.calibration import Calibration, slowed
 from policies.capacity import Capacity
 from policies.coupling import Lattice
-from policies.demand import Demand
-from policies.memory import Memory
+from policies.demand import Demand, Load
 from policies.profile import Profile
 from policies.types import LoadForecast, Margin, PerRole, Prospect, Role
 
@@ -64,16 +63,19 @@ class Foresight:
 
 
 def foresee(
-    planned: Capacity, profile: Profile, memory: Memory, forecasts: Sequence[LoadForecast]
+    planned: Capacity,
+    profile: Profile,
+    calibration: Calibration,
+    now: Load,
+    forecasts: Sequence[LoadForecast],
 ) -> Foresight:
     """Foresight of a decision: `planned` is what it was solved with, the rest what it knew.
 
     A load that has no forecast yet is likely to stay as it is.
     """
     calibrated = planned.settings.calibrate
-    believed = memory.calibration.map(lambda belief: belief.factor if calibrated else 1.0)
+    believed = calibration.map(lambda belief: belief.factor if calibrated else 1.0)
     as_believed = slowed(profile, believed)
-    offered = memory.loads[-1]
     centre = {
         told.load: told.centre
         for told in forecasts
@@ -81,7 +83,7 @@ def foresee(
     }
 
     def under(**loads: float) -> Capacity:
-        load = replace(offered, **loads).slowed(believed.prefill)
+        load = replace(now, **loads).slowed(believed.prefill)
         demand = replace(planned.demand, load=load, extra_transfers_per_second=0.0)
         return Capacity(as_believed, planned.settings, demand)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,7 +147,7 @@ def test_an_objective_out_of_reach_still_has_finite_needs():
     assert all(0 < need < 64 for need in hopeless.needed_replicas)
 
 
-def decided(rates: list[float], waits: dict[str, object] | None = None, **changes: object):
+def decisions(rates: list[float], waits: dict[str, object] | None = None, **changes: object):
     guards = Guards(scale_in_window_seconds=0)
     engine, memory = Engine(PROFILE, PolicySettings(guards=guards, **changes)), Memory()
     pools = PerRole(6, 3).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
@@ -160,7 +161,12 @@ def decided(rates: list[float], waits: dict[str, object] | None = None, **change
             **(waits or {}),
         )
         decision, memory = engine.decide(seen, pools, memory, 15.0 * i)
-    return decision
+        yield decision
+
+
+def decided(rates: list[float], waits: dict[str, object] | None = None, **changes: object):
+    *_, last = decisions(rates, waits, **changes)
+    return last
 
 
 def test_doubt_about_the_profile_alone_makes_a_range():
@@ -179,6 +185,12 @@ def test_a_forecast_that_is_not_sure_makes_a_range():
     assert prospect.now.ttft_seconds < 0.9 * prospect.planned.ttft_seconds
     assert at_least(prospect.likely, prospect.planned)
     assert prospect.likely.itl_seconds > 1.05 * prospect.now.itl_seconds  # it swings back up
+
+
+def test_chance_never_makes_the_demand_of_now_larger_than_that_planned_for():
+    rates = np.random.default_rng(5).normal(30.0, 3.0, 80)
+    for decision in decisions(rates.tolist()):
+        assert at_least(decision.prospect.now, decision.prospect.planned)
 
 
 @pytest.mark.parametrize(
