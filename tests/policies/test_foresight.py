@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -187,10 +186,10 @@ def test_a_forecast_that_is_not_sure_makes_a_range():
     assert prospect.likely.itl_seconds > 1.05 * prospect.now.itl_seconds  # it swings back up
 
 
-def test_chance_never_makes_the_demand_of_now_larger_than_that_planned_for():
-    rates = np.random.default_rng(5).normal(30.0, 3.0, 80)
-    for decision in decisions(rates.tolist()):
-        assert at_least(decision.prospect.now, decision.prospect.planned)
+def test_the_demand_of_now_is_its_level_and_not_the_chance_of_one_window():
+    steady, chance = decided([30.0] * 60), decided([30.0] * 60 + [31.0])
+    loads = [one.foresight.now.demand.load for one in (steady, chance)]
+    assert loads[1].prefill_erlangs < 1.02 * loads[0].prefill_erlangs
 
 
 @pytest.mark.parametrize(
