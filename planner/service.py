@@ -26,7 +26,7 @@ from planner.errors import UserError
 from planner.explain import explain
 from planner.fitting import Fitting, FitWorker
 from planner.journal import Journal, Record
-from planner.loop import Loop, LoopSettings
+from planner.loop import Listener, Loop, LoopSettings
 from planner.metrics.config import make_source
 from planner.ports import Clock, MetricsSource, Workload
 from planner.refitting import Refitting, to_fit, with_models
@@ -51,6 +51,7 @@ class Ports:
     metrics: MetricsSource
     workload: Workload
     clock: Clock
+    listeners: tuple[Listener, ...] = ()
     notices: Notices | None = None
     budget: GpuBudget | None = None
 
@@ -59,10 +60,12 @@ async def connect(config: Config) -> Ports:
     """Make the ports that the configuration asks for; nothing is sent yet."""
     api = await kube.connect(config.workload.kubernetes)
     workload = config.workload
+    pools = make_workload(workload, api)
     return Ports(
         metrics=make_source(config.metrics),
-        workload=make_workload(workload, api),
+        workload=pools,
         clock=WallClock(),
+        listeners=(pools.heed,),
         notices=Notices(api, workload),
         budget=GpuBudget(api, workload.budget, workload.namespace)
         if workload.budget.asks
@@ -102,6 +105,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         listeners=(
             telemetry.observe,
             partial(_log_tick, slo=config.policy.slo),
+            *ports.listeners,
             *((ports.notices,) if ports.notices else ()),
         ),
         renew=Refitting(fitting).renew,

@@ -76,4 +76,4 @@ def make_workload(config: WorkloadConfig, api: Kube) -> PairedWorkload:
     )
     one_object = pools.prefill.target == pools.decode.target
     scalable: PerRole[ScalablePool] = PerRole(pools.prefill, pools.decode)
-    return PairedWorkload(scalable, JointWrite(api, pools) if one_object else None)
+    return PairedWorkload(api, scalable, JointWrite(api, pools) if one_object else None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from planner.kube import PODS, Json, Kube, KubeError, Target
+from planner.workloads.advice import Advice
 from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, count, dig
 from planner.workloads.patch import is_conflict, patch_of
 from planner.workloads.pods import Census, take_census
@@ -52,6 +53,7 @@ class ObjectPool:
         self._manners = manners
         self._seen: Seen | None = None
         self._ours: frozenset[int] | None = None  # counts that we have seen or asked for
+        self._advice = Advice(manners.respect_change_seconds)
         self._hands_off: tuple[float, str] | None = None  # until when, and why
         self._other_writer: str | None = None
 
@@ -88,9 +90,9 @@ class ObjectPool:
             return f"{self.target}: kept at its floor of {wanted}, not {replicas}"
         return None
 
-    async def close(self) -> None:
-        """Close the connection to the API server."""
-        await self._api.close()
+    def advised(self, replicas: int, now_seconds: float) -> None:
+        """Hear what was decided, applied or not: whoever does it by hand does not object to it."""
+        self._advice.give(replicas, now_seconds)
 
     @property
     def may_write(self) -> bool:
@@ -154,13 +156,18 @@ class ObjectPool:
             autoscaler = await find_autoscaler(self._api, targets)
             if autoscaler is not None:
                 return autoscaler
-        if self._ours is not None and seen.desired not in self._ours:
+        if self._changed_by_another(seen.desired, now_seconds):
             until_seconds = now_seconds + self._manners.respect_change_seconds
             why = f"{last_manager(seen.found)} has set its replicas to {seen.desired}"
             self._hands_off = (until_seconds, why)
         if self._hands_off is not None and now_seconds < self._hands_off[0]:
             return self._hands_off[1]
         return None
+
+    def _changed_by_another(self, desired: int, now_seconds: float) -> bool:
+        if self._ours is None or desired in self._ours:
+            return False
+        return not self._advice.followed(self._ours, desired, now_seconds)
 
 
 def _state(seen: Seen, census: Census, other_writer: str | None) -> PoolState:
