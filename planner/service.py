@@ -27,7 +27,8 @@ from planner.explain import explain
 from planner.fitting import Fitting, FitWorker
 from planner.journal import Journal, Record
 from planner.loop import Listener, Loop, LoopSettings
-from planner.metrics.config import make_source
+from planner.metrics.config import make_evaluator, make_source
+from planner.metrics.pod_work import PodWork
 from planner.ports import Clock, MetricsSource, Workload
 from planner.refitting import Refitting, to_fit, with_models
 from planner.store import MemoryStore
@@ -38,6 +39,7 @@ from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
 from policies.profile import Profile
+from policies.types import PerRole
 
 log = structlog.get_logger(__name__)
 
@@ -54,15 +56,18 @@ class Ports:
     listeners: tuple[Listener, ...] = ()
     notices: Notices | None = None
     budget: GpuBudget | None = None
+    work: PodWork | None = None
 
 
 async def connect(config: Config) -> Ports:
     """Make the ports that the configuration asks for; nothing is sent yet."""
     api = await kube.connect(config.workload.kubernetes)
     workload = config.workload
-    pools = make_workload(workload, api)
+    metrics = config.metrics
+    work = PodWork(make_evaluator(metrics), metrics.signals, metrics.selection)
+    pools = make_workload(workload, api, PerRole.of(lambda role: partial(work.read, role)))
     return Ports(
-        metrics=make_source(config.metrics),
+        metrics=make_source(metrics),
         workload=pools,
         clock=WallClock(),
         listeners=(pools.heed,),
@@ -70,6 +75,7 @@ async def connect(config: Config) -> Ports:
         budget=GpuBudget(api, workload.budget, workload.namespace)
         if workload.budget.asks
         else None,
+        work=work,
     )
 
 
@@ -121,6 +127,8 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         if ports.notices:
             await ports.notices.settle()
         await ports.metrics.close()
+        if ports.work:
+            await ports.work.close()
         await ports.workload.close()
 
 

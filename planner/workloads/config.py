@@ -9,6 +9,7 @@ from pydantic import Field
 from planner.budget import BudgetConfig
 from planner.kube import Kube, KubeSettings
 from planner.workloads.anything import AnyScalable
+from planner.workloads.deletion import WorkOfPods
 from planner.workloads.deployment import Deployment
 from planner.workloads.disaggregatedset import DisaggregatedSet
 from planner.workloads.dynamo import DynamoGraphDeployment
@@ -69,11 +70,20 @@ class WorkloadConfig(Section):
         return PerRole.of(lambda role: self.prefill if role is Role.PREFILL else self.decode)
 
 
-def make_workload(config: WorkloadConfig, api: Kube) -> PairedWorkload:
-    """Join both pools into one workload, which owns `api` from here on and closes it."""
-    pools = config.roles.map(
-        lambda kind: ObjectPool(api, kind, kind.target(config.namespace), config.manners)
-    )
+def make_workload(
+    config: WorkloadConfig, api: Kube, work: PerRole[WorkOfPods] | None = None
+) -> PairedWorkload:
+    """Join both pools into one workload, which owns `api` from here on and closes it.
+
+    `work` tells how many requests each pod of a role holds; without it that is unknown.
+    """
+
+    def pool(role: Role) -> ObjectPool:
+        kind = config.roles[role]
+        target = kind.target(config.namespace)
+        return ObjectPool(api, kind, target, config.manners, work[role] if work else None)
+
+    pools = PerRole.of(pool)
     one_object = pools.prefill.target == pools.decode.target
     scalable: PerRole[ScalablePool] = PerRole(pools.prefill, pools.decode)
     return PairedWorkload(api, scalable, JointWrite(api, pools) if one_object else None)

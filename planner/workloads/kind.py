@@ -58,7 +58,8 @@ class Reading:
 
     `ready` is None where the object does not count whole replicas: the pods are counted then.
     `refused` replicas were asked for and cannot even be created. `writer` names another autoscaler
-    that the object itself configures.
+    that the object itself configures. `by_deletion_cost` says that its controller asks the pods'
+    annotation whom a scale-in deletes.
     """
 
     desired: int
@@ -70,6 +71,7 @@ class Reading:
     rollout_in_progress: bool = False
     refused: int = 0
     writer: str | None = None
+    by_deletion_cost: bool = False
     problems: tuple[str, ...] = ()
 
 
@@ -92,6 +94,7 @@ class PoolKind(Section):
 
     resource: ClassVar[Resource]
     read_through: ClassVar[str] = ""
+    may_mark_pods: ClassVar[bool] = False
 
     def target(self, namespace: str) -> Target:
         """Return the object to read; `namespace` applies where this pool names none."""

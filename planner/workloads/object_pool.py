@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from planner.kube import PODS, Json, Kube, KubeError, Target
 from planner.workloads.advice import Advice
+from planner.workloads.deletion import DeletionOrder, WorkOfPods
 from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, count, dig
 from planner.workloads.patch import is_conflict, patch_of
 from planner.workloads.pods import Census, take_census
@@ -31,6 +32,11 @@ class Manners(Section):
         default=True,
         description="look for an HPA, KEDA ScaledObject or AIBrix PodAutoscaler on the same object",
     )
+    mark_pods_to_delete: bool = Field(
+        default=True,
+        description="before a scale-in, annotate the pods with the least work where the controller "
+        "goes by pod-deletion-cost; needs patch on pods",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,14 @@ class Seen:
 class ObjectPool:
     """Reads the object, its scale subresource and its pods; writes with optimistic locking."""
 
-    def __init__(self, api: Kube, kind: PoolKind, target: Target, manners: Manners) -> None:
+    def __init__(
+        self,
+        api: Kube,
+        kind: PoolKind,
+        target: Target,
+        manners: Manners,
+        work: WorkOfPods | None = None,
+    ) -> None:
         self.target = target
         self._api = api
         self._kind = kind
@@ -54,12 +67,15 @@ class ObjectPool:
         self._seen: Seen | None = None
         self._ours: frozenset[int] | None = None  # counts that we have seen or asked for
         self._advice = Advice(manners.respect_change_seconds)
+        self._deletion = DeletionOrder(api, work) if manners.mark_pods_to_delete else None
+        self._read_at_seconds = 0.0
         self._hands_off: tuple[float, str] | None = None  # until when, and why
         self._other_writer: str | None = None
 
     async def read(self, now_seconds: float) -> PoolState | Unavailable:
         """Read the object and count its pods."""
         self._seen = None
+        self._read_at_seconds = now_seconds
         try:
             seen = await self.look()
             pods = await self.pods(seen)
@@ -113,9 +129,12 @@ class ObjectPool:
         """List the pool's pods."""
         return await self._api.find(PODS, self.target.namespace, seen.reading.pods.selector)
 
-    def asked(self, replicas: int) -> None:
-        """Remember a count as our own, whether or not the answer to the write arrives."""
+    async def before_write(self, seen: Seen, replicas: int) -> None:
+        """Remember the count as our own, whether or not an answer arrives; mark who is to go."""
         self._ours = (self._ours or frozenset()) | {replicas}
+        surplus = seen.desired - replicas
+        if self._deletion is not None and surplus > 0 and seen.reading.by_deletion_cost:
+            await self._deletion.mark(await self.pods(seen), surplus, self._read_at_seconds)
 
     async def _read_object(self, kind: PoolKind, target: Target) -> tuple[Json, Reading]:
         found = await self._api.get(target, kind.read_through)
@@ -126,7 +145,7 @@ class ObjectPool:
         return found, kind.owning(found, target, reading)
 
     async def _settle(self, seen: Seen, replicas: int) -> None:
-        self.asked(replicas)
+        await self.before_write(seen, replicas)
         try:
             await self._write(seen, replicas)
         except KubeError as error:

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from planner.budget import NODES, QUEUES, QUOTAS, BudgetConfig
 from planner.kube import PODS, Json, Resource
-from planner.workloads import writers
+from planner.workloads import deletion, writers
 from planner.workloads.config import WorkloadConfig
 from planner.workloads.kind import Permission
 
@@ -26,6 +26,8 @@ def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> 
     for kind in config.roles:
         namespace = kind.target(config.namespace).namespace or config.namespace
         needed[namespace] += [*kind.permissions(), _PODS]
+        if config.manners.mark_pods_to_delete and kind.may_mark_pods:
+            needed[namespace].append(deletion.PERMISSION)
         if config.manners.watch_autoscalers:
             needed[namespace] += writers.PERMISSIONS
         if config.notices.events:

@@ -102,8 +102,8 @@ def _attributes(document: Json) -> Iterator[Json]:
 
 
 def _needed(attributes: Json, *, act: bool) -> bool:
-    """Whether the planner cannot do its work without; an Event that is not told is no failure."""
-    if attributes["resource"] == "events":
+    """Whether the planner cannot do its work without; an Event and a marked pod can be missed."""
+    if attributes["resource"] in {"events", "pods"} and attributes["verb"] in _WRITES:
         return False
     return act or attributes["verb"] not in _WRITES
 

@@ -157,13 +157,13 @@ class ApiServer:
         return {"status": {"allowed": self._grants(asked["group"], plural, asked["verb"])}}
 
     def _listed(self, key: Key, selector: str) -> Json:
-        wanted = [term.partition("=") for term in selector.split(",") if term]
+        wanted = re.findall(r"[^,(]+(?:\([^)]*\))?", selector)
         items = [
             found
             for (group, plural, namespace, _), found in self.objects.items()
             if (group, plural) == key[:2]
             and key[2] in {None, namespace}
-            and all(_matches(found["metadata"].get("labels", {}), *term) for term in wanted)
+            and all(_matches(found["metadata"].get("labels", {}), term) for term in wanted)
         ]
         return {"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}
 
@@ -219,8 +219,15 @@ def _selector_of(found: Json) -> str:
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def _matches(labels: Mapping[str, str], key: str, equals: str, value: str) -> bool:
-    return labels.get(key) == value if equals else key in labels
+def _matches(labels: Mapping[str, str], term: str) -> bool:
+    """One requirement of a label selector, as the API server's documentation has them."""
+    if among := re.fullmatch(r"(\S+) (in|notin) \((.*)\)", term):
+        key, word, values = among.groups()
+        return (labels.get(key) in values.split(",")) == (word == "in")
+    key, operator, value = re.fullmatch(r"(!?[^=!]+)(!=|==?|)(.*)", term).groups()
+    if not operator:
+        return key in labels if key[0] != "!" else key[1:] not in labels
+    return (labels.get(key) == value) == (operator != "!=")
 
 
 def _apply(shown: Json, request: kmock.Request) -> Json:

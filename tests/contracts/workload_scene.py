@@ -18,7 +18,8 @@ class Scene:
     """Both pools in one kind: what is configured, what exists, and what must come of it.
 
     `counts` reads the number that the kind's controller obeys; `writes` are the paths that a
-    change of both roles patches, without the namespace's prefix.
+    change of both roles patches, without the namespace's prefix. `labels` are what the controller
+    puts on the `size` pods of a replica, by role and index.
     """
 
     pools: dict[str, Json]
@@ -26,6 +27,8 @@ class Scene:
     scalable: tuple[str, ...] = ()
     counts: Callable[[Any, Role], int]
     writes: tuple[str, ...]
+    labels: Callable[[Role, int], Json]
+    size: int = 1
     gpus: int | None
     floor: int = 1
     rolling: Callable[[Any], None]
@@ -53,3 +56,31 @@ def status_of(role: Role) -> Json:
 
 def role_statuses() -> list[Json]:
     return [{"name": str(role), **status_of(role)} for role in Role]
+
+
+def pods_of(scene: Scene, *, ready: bool = True) -> list[Json]:
+    """Pods as the kind's controller labels them: all replicas of both roles."""
+    return [
+        {
+            "metadata": {
+                "namespace": "llm",
+                "name": f"{role}-{index}" + (f"-{worker}" if scene.size > 1 else ""),
+                "labels": {**scene.labels(role, index)},
+                "creationTimestamp": f"2023-11-14T22:0{index}:00Z",
+            },
+            "spec": GPU_POD,
+            "status": {
+                "phase": "Running",
+                "conditions": [
+                    {
+                        "type": "Ready",
+                        "status": str(ready),
+                        "lastTransitionTime": f"2023-11-14T22:0{index + 2}:00Z",
+                    }
+                ],
+            },
+        }
+        for role, n in START.items()
+        for index in range(n)
+        for worker in range(scene.size)
+    ]
