@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from planner import document
 from planner.errors import UserError
@@ -71,6 +71,15 @@ class Config(ReplayConfig):
 
     metrics: MetricsConfig
     workload: WorkloadConfig
+
+    @model_validator(mode="after")
+    def _front_end(self) -> Config:
+        if (self.workload.router is None) != (self.policy.router is None):
+            raise ValueError(
+                "workload.router names the front end and policy.router says how to size it: "
+                "give both, or neither"
+            )
+        return self
 
 
 def load_for_replay(path: Path) -> ReplayConfig:

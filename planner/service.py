@@ -23,8 +23,9 @@ from planner.budget import GpuBudget
 from planner.clock import WallClock
 from planner.config import Config
 from planner.errors import UserError
-from planner.explain import explain
+from planner.explain import explain, explain_router
 from planner.fitting import Fitting, FitWorker
+from planner.front_end import make_front_end
 from planner.journal import Journal, Record
 from planner.loop import Listener, Loop, LoopSettings
 from planner.metrics.config import make_evaluator, make_source
@@ -33,8 +34,9 @@ from planner.ports import Clock, MetricsSource, Workload
 from planner.refitting import Refitting, to_fit, with_models
 from planner.store import MemoryStore
 from planner.telemetry import Telemetry
-from planner.workloads.config import make_workload
+from planner.workloads.config import make_router, make_workload
 from planner.workloads.notices import Notices
+from planner.workloads.pool import ScalablePool
 from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
@@ -55,6 +57,7 @@ class Ports:
     clock: Clock
     listeners: tuple[Listener, ...] = ()
     notices: Notices | None = None
+    router: ScalablePool | None = None
     budget: GpuBudget | None = None
     work: PodWork | None = None
 
@@ -71,6 +74,7 @@ async def connect(config: Config) -> Ports:
         workload=pools,
         clock=WallClock(),
         listeners=(pools.heed,),
+        router=make_router(workload, api),
         notices=Notices(api, workload),
         budget=GpuBudget(api, workload.budget, workload.namespace)
         if workload.budget.asks
@@ -101,6 +105,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         clock=ports.clock,
         engine=engine,
         budget=_allowance(ports, config, profile),
+        front_end=make_front_end(ports.router, profile, settings),
         settings=LoopSettings(
             tick_seconds=config.tick_seconds,
             deadline_seconds=config.deadline_seconds,
@@ -161,9 +166,10 @@ def _log_tick(record: Record, slo: Slo) -> None:
         "tick",
         now_seconds=record.decision.decided_at_seconds,
         decision=explain(record.decision, slo),
+        **({"router": explain_router(record.router.decision)} if record.router else {}),
         applied=record.applied,
         problems=record.observation.problems,
-        failures=[f"{failure.role}: {failure.why}" for failure in record.failures],
+        failures=[f"{name}: {why}" for name, why in record.write_failures.items()],
     )
 
 

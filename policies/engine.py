@@ -10,7 +10,7 @@ from policies.backlog import diagnose, drained
 from policies.calibration import drift_notes, learn, slowed
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
-from policies.demand import Demand, Load, Shape, shape_of
+from policies.demand import Demand, Load, Shape, rate_of, shape_of
 from policies.evidence import Witness
 from policies.facts import (
     as_found,
@@ -210,13 +210,9 @@ class Engine:
         self, observation: Observation, memory: Memory, now_seconds: float
     ) -> tuple[Load, Shape] | Hold:
         """Turn an observation into the load offered now, or say why it cannot be known."""
-        age = now_seconds - observation.observed_at_seconds
-        if age > self.settings.guards.stale_after_seconds:
-            return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
-        rate = observation.requests_per_second
-        if rate is None or observation.trust is Trust.NONE:
-            why = "; ".join(observation.problems) or "no arrival rate"
-            return Hold(HoldReason.METRICS_UNKNOWN, why)
+        rate = rate_of(observation, self.settings.guards.stale_after_seconds, now_seconds)
+        if isinstance(rate, Hold):
+            return rate
         shape = shape_of(observation, memory.shape)
         if shape is None and rate == 0:
             shape = _NO_REQUESTS

@@ -59,6 +59,10 @@ class WorkloadConfig(Section):
     namespace: str = Field(min_length=1, description="namespace of both pools")
     prefill: Pool = Field(description="the pool that processes prompts")
     decode: Pool = Field(description="the pool that generates tokens")
+    router: Pool | None = Field(
+        default=None,
+        description="a front end, sized by requests per second as policy.router says; unset: none",
+    )
     kubernetes: KubeSettings = KubeSettings()
     manners: Manners = Manners()
     budget: BudgetConfig = BudgetConfig()
@@ -68,6 +72,12 @@ class WorkloadConfig(Section):
     def roles(self) -> PerRole[Pool]:
         """Both pools as one value."""
         return PerRole.of(lambda role: self.prefill if role is Role.PREFILL else self.decode)
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """Every pool by its name: the two roles', and the front end's where there is one."""
+        pools = {str(role): pool for role, pool in self.roles.items()}
+        return pools | ({"router": self.router} if self.router else {})
 
 
 def make_workload(
@@ -87,3 +97,11 @@ def make_workload(
     one_object = pools.prefill.target == pools.decode.target
     scalable: PerRole[ScalablePool] = PerRole(pools.prefill, pools.decode)
     return PairedWorkload(api, scalable, JointWrite(api, pools) if one_object else None)
+
+
+def make_router(config: WorkloadConfig, api: Kube) -> ObjectPool | None:
+    """Make the front end's pool, where there is one, on a connection that the workload closes."""
+    if config.router is None:
+        return None
+    target = config.router.target(config.namespace)
+    return ObjectPool(api, config.router, target, config.manners)

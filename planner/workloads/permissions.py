@@ -16,14 +16,14 @@ _API = "rbac.authorization.k8s.io"
 
 
 def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> list[Json]:
-    """Make a Role and a RoleBinding for every namespace that a pool is in.
+    """Make a Role and a RoleBinding for every namespace that a pool is in, the front end's too.
 
     A budget that reads queues or nodes takes a ClusterRole and its binding as well.
     """
     needed: dict[str, list[Permission]] = defaultdict(list)
     if config.budget.resource_quota:
         needed[config.namespace].append(_reading(QUOTAS, "list"))
-    for kind in config.roles:
+    for kind in config.pools.values():
         namespace = kind.target(config.namespace).namespace or config.namespace
         needed[namespace] += [*kind.permissions(), _PODS]
         if config.manners.mark_pods_to_delete and kind.may_mark_pods:

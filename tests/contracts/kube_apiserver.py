@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crds import kind_of
+
 from planner.kube import Json, Kube, KubeError, KubeSettings, Resource, Target, connect
 
 ASSETS = os.environ.get("KUBEBUILDER_ASSETS")
@@ -95,6 +97,7 @@ def running(folder: Path, service_account: str) -> Iterator[RealServer]:
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 async def until_present(api: Kube, resource: Resource) -> None:
@@ -113,6 +116,8 @@ async def put(api: Kube, resource: Resource, found: Json) -> None:
     """Create an object, and its status, which a create leaves out."""
     meta = found["metadata"]
     body = {"apiVersion": resource.api_version, **found}
+    if "." in resource.group:  # a built-in kind is known from the path, a defined one is not
+        body["kind"] = kind_of(resource.plural)
     await api.create(resource, meta.get("namespace"), body)
     if found.get("status"):
         target = Target(resource, meta.get("namespace"), meta["name"])
