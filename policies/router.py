@@ -88,10 +88,11 @@ class Router:
             return _hold(rate, current, now_seconds), sizes
         peak = coming_rate(rate, memory, self.profile)
         wanted = max(1, math.ceil(peak / self.router.requests_per_second_per_replica))
-        window = guards.scale_in_window_seconds
-        sizes = tuple(each for each in sizes if each[0] > now_seconds - window)
-        sizes = (*(sizes or ((now_seconds, current),)), (now_seconds, wanted))
-        bounds = _bounds(pool, [n for _, n in sizes], self.settings, self.router, observation.trust)
+        oldest = now_seconds - guards.scale_in_window_seconds
+        known = [each for each in sizes if each[0] > oldest] or [(now_seconds, current)]
+        sizes = (*known, (now_seconds, wanted))
+        recent = [replicas for at, replicas in sizes if at > oldest]  # none, if the window is 0
+        bounds = _bounds(pool, recent, self.settings, self.router, observation.trust)
         target, limiters, reason = wanted, list[RouterLimiter](), HoldReason.ALREADY_RIGHT
         for bound in bounds:
             after = bound.change(target)
