@@ -15,6 +15,8 @@ from policies.evidence import Witness
 from policies.facts import (
     as_found,
     complete,
+    fit_notes,
+    fitting,
     halved,
     leave_to_others,
     measured_leads,
@@ -77,10 +79,12 @@ class Engine:
         leads = measured_leads(memory.lead_seconds, found, self.settings.forecast.step_seconds)
         memory = replace(memory, lead_seconds=leads)
         profile, notes = as_found(self.profile, found)
-        cap = tightening(self.settings, cap)
-        here = Engine(profile, within(with_leads(self.settings, leads), cap))
+        fits = fitting(with_leads(self.settings, leads), cap, found)
+        granted, cap = cap, tightening(self.settings, cap)
+        here = Engine(profile, within(fits, cap))
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
         left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
+        notes = (*notes, *fit_notes(granted, decision))
         told = (*decision.notes, *notes, *stuck_notes(found), *((left,) if left else ()))
         decision = complete(replace(decision, notes=told), memory.intent)
         return leave_to_others(decision, found), replace(memory, intent=None)

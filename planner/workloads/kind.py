@@ -44,12 +44,14 @@ class PodSet:
     """Which pods make up the pool, and which of them form one replica.
 
     `gang_labels` are the labels whose values tell one replica's pods from another's; with none,
-    every pod is a replica.
+    every pod is a replica. `size_variable` is the environment variable by which pods themselves
+    tell how many make up a replica, where the object does not.
     """
 
     selector: str
     gang_labels: tuple[str, ...] = ()
     pods_per_replica: int = 1
+    size_variable: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,8 @@ def _state(seen: Seen, census: Census, other_writer: str | None) -> PoolState:
         gpus_per_replica=census.gpus_per_replica
         if reading.gpus_per_replica is None
         else reading.gpus_per_replica,
+        pods_per_replica=census.pods_per_replica,
+        nodes=census.nodes,
         startup_seconds_p90=census.startup_seconds_p90,
         other_writer=other_writer,
         problems=(*reading.problems, *census.stuck),

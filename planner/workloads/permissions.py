@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from planner.budget import NODES, QUEUES, QUOTAS, BudgetConfig
+from planner.budget import NODES, QUEUES, QUOTAS, TOPOLOGIES, BudgetConfig
 from planner.kube import PODS, Json, Resource
 from planner.workloads import deletion, writers
 from planner.workloads.config import WorkloadConfig
@@ -70,7 +70,8 @@ def _cluster_wide(budget: BudgetConfig) -> list[Permission]:
     """What a budget reads outside any namespace."""
     queues = [_reading(QUEUES, "get")] if budget.kai_queue is not None else []
     nodes = [_reading(NODES, "list"), _PODS] if budget.free_nodes else []
-    return queues + nodes
+    named = budget.free_nodes and budget.topology.kai_topology is not None
+    return queues + nodes + ([_reading(TOPOLOGIES, "get")] if named else [])
 
 
 def _reading(resource: Resource, verb: str) -> Permission:
