@@ -29,6 +29,7 @@ class Scene:
     writes: tuple[str, ...]
     labels: Callable[[Role, int], Json]
     size: int = 1
+    size_variable: str | None = None
     gpus: int | None
     floor: int = 1
     rolling: Callable[[Any], None]
@@ -58,29 +59,35 @@ def role_statuses() -> list[Json]:
     return [{"name": str(role), **status_of(role)} for role in Role]
 
 
-def pods_of(scene: Scene, *, ready: bool = True) -> list[Json]:
-    """Pods as the kind's controller labels them: all replicas of both roles."""
+def pods_of(scene: Scene) -> list[Json]:
+    """Ready pods as the kind's controller labels them: all replicas of both roles.
+
+    As under a start-up policy or `startsAfter`, a worker is created only when the pod before it is
+    ready, two minutes later.
+    """
     return [
-        {
-            "metadata": {
-                "namespace": "llm",
-                "name": f"{role}-{index}" + (f"-{worker}" if scene.size > 1 else ""),
-                "labels": {**scene.labels(role, index)},
-                "creationTimestamp": f"2023-11-14T22:0{index}:00Z",
-            },
-            "spec": GPU_POD,
-            "status": {
-                "phase": "Running",
-                "conditions": [
-                    {
-                        "type": "Ready",
-                        "status": str(ready),
-                        "lastTransitionTime": f"2023-11-14T22:0{index + 2}:00Z",
-                    }
-                ],
-            },
-        }
+        _pod(scene, role, index, worker)
         for role, n in START.items()
         for index in range(n)
         for worker in range(scene.size)
     ]
+
+
+def _pod(scene: Scene, role: Role, index: int, worker: int) -> Json:
+    created, ready = (f"2023-11-14T22:0{index + 2 * worker + wait}:00Z" for wait in (0, 2))
+    container = {**GPU_POD["containers"][0], "image": "none"}
+    if scene.size_variable:
+        container["env"] = [{"name": scene.size_variable, "value": str(scene.size)}]
+    return {
+        "metadata": {
+            "namespace": "llm",
+            "name": f"{role}-{index}" + (f"-{worker}" if scene.size > 1 else ""),
+            "labels": {**scene.labels(role, index)},
+            "creationTimestamp": created,
+        },
+        "spec": {"containers": [container], "nodeName": f"node-{role}-{index}"},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ready}],
+        },
+    }

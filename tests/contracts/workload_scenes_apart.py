@@ -119,6 +119,7 @@ def grove(kind: str, plural: str, spec: Json, gpus: int | None, progress: str) -
             ),
         },
         size=1 if kind == "PodClique" else 2,
+        size_variable=None if kind == "PodClique" else "GROVE_PCSG_TEMPLATE_NUM_PODS",
         gpus=gpus,
         floor=2,
         rolling=roll,
