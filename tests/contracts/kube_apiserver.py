@@ -29,21 +29,26 @@ class RealServer:
 
     async def client(self, user: str) -> Kube:
         """Connect as a user, whose name is its token."""
-        cluster = {"server": f"https://127.0.0.1:{self._port}", "insecure-skip-tls-verify": True}
-        file = self._folder / f"{user.replace(':', '-')}.kubeconfig"
-        file.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "clusters": [{"name": "c", "cluster": cluster}],
-                    "users": [{"name": "u", "user": {"token": user}}],
-                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                    "current-context": "x",
-                }
-            )
+        return await client_of(f"https://127.0.0.1:{self._port}", user, self._folder)
+
+
+async def client_of(url: str, user: str, folder: Path) -> Kube:
+    """Connect as a user, whose name is its token, through a kubeconfig."""
+    file = folder / f"{user.replace(':', '-')}.kubeconfig"
+    cluster = {"server": url, "insecure-skip-tls-verify": True}
+    file.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": cluster}],
+                "users": [{"name": "u", "user": {"token": user}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
         )
-        return await connect(KubeSettings(kubeconfig=file, deadline_seconds=10.0))
+    )
+    return await connect(KubeSettings(kubeconfig=file, deadline_seconds=10.0))
 
 
 @contextmanager

@@ -6,64 +6,11 @@ etcd (`setup-envtest use -p path`): its RBAC, its optimistic locking, its scale 
 
 from __future__ import annotations
 
-import asyncio
-import copy
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
-from kube_apiserver import ASSETS, RealServer, running
 from workload_scene import START, pods_of
-from workload_scenes import SCENES
-from workload_stages import ACCOUNT, DoubleStage, RealStage, Stage, define_kinds
+from workload_stages import RealStage
 
-from planner.kube import Kube
 from policies.types import PerRole, PoolState, Role, Unavailable
-
-REAL = pytest.mark.skipif(
-    ASSETS is None, reason="KUBEBUILDER_ASSETS does not point to kube-apiserver and etcd"
-)
-# By server first: the real one then starts once.
-STAGES = [
-    pytest.param((server, name), id=f"{name}-{server}", marks=REAL if server == "real" else ())
-    for server in ("double", "real")
-    for name in SCENES
-]
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    """One server for all scenes."""
-    with running(tmp_path_factory.mktemp("apiserver"), ACCOUNT) as server:
-        asyncio.run(define_kinds(server))
-        yield server
-
-
-@pytest.fixture
-async def clients(real: RealServer) -> AsyncIterator[tuple[Kube, Kube]]:
-    """An administrator of the real server, and the planner's service account."""
-    admin, planner = await real.client("admin"), await real.client(ACCOUNT)
-    yield admin, planner
-    await admin.close()
-    await planner.close()
-
-
-@pytest.fixture(params=STAGES)
-def bare(request: pytest.FixtureRequest) -> DoubleStage | RealStage:
-    """A scene on a server; on the real one its objects are yet to be created."""
-    server, name = request.param
-    scene = copy.deepcopy(SCENES[name])
-    if server == "double":
-        return DoubleStage(scene, *request.getfixturevalue("api_server"))
-    return RealStage(scene, *request.getfixturevalue("clients"))
-
-
-@pytest.fixture
-async def stage(bare: DoubleStage | RealStage) -> Stage:
-    """The same with its objects, and with the Role that is generated for it."""
-    if isinstance(bare, RealStage):
-        await bare.set_up()
-        await bare.grant()
-    return bare
 
 
 async def test_without_the_role_nothing_is_read(bare) -> None:

@@ -17,10 +17,12 @@ from planner.kube import PODS, Json, Kube, Resource, Target
 from planner.workloads.config import WorkloadConfig, make_workload
 from planner.workloads.pair import PairedWorkload
 from planner.workloads.permissions import access_for
+from planner.workloads.readiness import REVIEWS
 from policies.types import PerRole, Pools, Unavailable
 
 NOW = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 ACCOUNT = "system:serviceaccount:system:pd-planner"
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
 _NUMBERS = itertools.count()
 
 
@@ -45,18 +47,27 @@ class Stage(Protocol):
     async def pods(self, pods: list[Json]) -> None:
         """Create pods."""
 
+    async def regrant(self, **more: Json) -> None:
+        """Add to the configuration, and grant what that takes."""
+
 
 class DoubleStage:
     """On the server double."""
 
-    def __init__(self, scene: Scene, server: Any, kube: Kube) -> None:
+    def __init__(self, scene: Scene, server: Any, planner: Kube, admin: Kube) -> None:
         self.scene, self.server = scene, server
-        config = WorkloadConfig.model_validate({"namespace": "llm", **scene.pools})
+        self.admin, self.planner = admin, planner
+        self.namespace = "llm"
+        self.config = config = WorkloadConfig.model_validate({"namespace": "llm", **scene.pools})
         server.scalable |= set(scene.scalable)
         for resource, found in scene.objects:
             server.put(resource, found)
         server.granted = access_for(config, "pd-planner", "llm")[0]["rules"]
-        self.workload = make_workload(config, kube)
+        self.workload = make_workload(config, planner)
+
+    async def regrant(self, **more: Json) -> None:
+        self.config = _with(self.config, more)
+        self.server.granted = access_for(self.config, "pd-planner", "llm")[0]["rules"]
 
     async def read(self) -> Pools:
         return await self.workload.read(NOW)
@@ -82,7 +93,7 @@ class RealStage:
     """On a real server, in a namespace of its own."""
 
     def __init__(self, scene: Scene, admin: Kube, planner: Kube) -> None:
-        self.scene, self.admin = scene, admin
+        self.scene, self.admin, self.planner = scene, admin, planner
         self.namespace = f"llm-{next(_NUMBERS)}"
         self.config = WorkloadConfig.model_validate({"namespace": self.namespace, **scene.pools})
         self.workload = make_workload(self.config, planner)
@@ -106,6 +117,15 @@ class RealStage:
                 isinstance(pool, Unavailable) for pool in await self.read()
             ):
                 await asyncio.sleep(0.1)
+
+    async def regrant(self, **more: Json) -> None:
+        self.config = _with(self.config, more)
+        (role, _) = access_for(self.config, "pd-planner", "system")
+        target = Target(ROLES, self.namespace, role["metadata"]["name"])
+        await self.admin.patch(target, {"rules": role["rules"]})
+        wanted = role["rules"][-1]
+        # The authoriser learns of it a moment later; an access review asks it, as a client would.
+        await _until_allowed(self.planner, self.namespace, wanted)
 
     async def read(self) -> Pools:
         return await self.workload.read(NOW)
@@ -145,6 +165,31 @@ class RealStage:
             name = found["metadata"]["name"]
             target = Target(resource, self.namespace, name)
             self._seen[resource.plural, name] = await self.admin.get(target)
+
+
+def _with(config: WorkloadConfig, more: Json) -> WorkloadConfig:
+    return WorkloadConfig.model_validate({**config.model_dump(exclude_unset=True), **more})
+
+
+async def _until_allowed(planner: Kube, namespace: str, rule: Json) -> None:
+    plural, _, subresource = rule["resources"][0].partition("/")
+    attributes = {
+        "namespace": namespace,
+        "group": rule["apiGroups"][0],
+        "resource": plural,
+        "subresource": subresource,
+        "verb": rule["verbs"][-1],
+    }
+    body = {
+        "apiVersion": REVIEWS.api_version,
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    async with asyncio.timeout(20):
+        while not (  # noqa: ASYNC110 - the server tells nobody when
+            await planner.create(REVIEWS, None, body)
+        )["status"]["allowed"]:
+            await asyncio.sleep(0.1)
 
 
 async def define_kinds(server: RealServer) -> None:
