@@ -53,7 +53,7 @@ def explain(decision: Decision, slo: Slo) -> str:
     """
     reasons, prospect = why(decision, slo), decision.prospect
     said = f"{action(decision)}: {reasons}" if reasons else action(decision)
-    foreseen = outcome(prospect, slo, decision.current) if prospect is not None else ()
+    foreseen = expectations(prospect, slo, decision.current) if prospect is not None else ()
     return "; ".join((said, *foreseen))
 
 
@@ -104,7 +104,7 @@ def reasons(binding: tuple[Binding, ...], prospect: Prospect, slo: Slo) -> list[
     return [part for part in (of_the_pair, each) if part]
 
 
-def outcome(prospect: Prospect, slo: Slo, current: PerRole[int] | None = None) -> list[str]:
+def expectations(prospect: Prospect, slo: Slo, current: PerRole[int] | None = None) -> list[str]:
     """Say what a pair is expected to do, and beside it which sizes the demand calls for."""
     return [part for part in (expected(prospect, slo), needs(prospect, current)) if part]
 
@@ -131,7 +131,7 @@ def _held(decision: Decision) -> str:
     if hold is None or hold.reason is HoldReason.ALREADY_RIGHT:
         return ""
     reason = _HOLDS.get(hold.reason, hold.reason.replace("_", " "))
-    # A limiter's own words come at the end of the sentence; twice would be noise.
+    # A limiter's own words come in the next part of the sentence; twice would be noise.
     told = any(limiter.why == hold.detail for limiter in decision.limiters)
     return reason if told or not hold.detail else f"{reason}: {hold.detail}"
 
