@@ -126,8 +126,11 @@ def view(clock: StoppedClock) -> ServiceView:
 
 @pytest.fixture(scope="session")
 def records() -> tuple[Record, ...]:
-    """The day, decided once."""
-    return tuple(day(SETTINGS))
+    """The day, decided once, and foreseen as the loop does, which no client has to wait for."""
+    lived = tuple(day(SETTINGS))
+    for record in lived:
+        assert record.decision.prospect or record.decision.hold
+    return lived
 
 
 @pytest.fixture
