@@ -9,7 +9,7 @@ from functools import cached_property
 
 from policies.calibration import slowed
 from policies.capacity import Capacity
-from policies.coupling import _Lattice
+from policies.coupling import Lattice
 from policies.demand import Demand
 from policies.memory import Memory
 from policies.profile import Profile
@@ -50,7 +50,7 @@ class Foresight:
         return self._known[replicas]
 
     def _prospect(self, replicas: PerRole[int]) -> Prospect:
-        lattice = _Lattice(self.planned)
+        lattice = Lattice(self.planned)
         return Prospect(
             replicas=replicas,
             now=self.now.expect(replicas),
@@ -87,7 +87,7 @@ def foresee(
     return Foresight(planned=planned, likely=under(**centre), now=under())
 
 
-def _margin(lattice: _Lattice, role: Role, pair: PerRole[int]) -> Margin:
+def _margin(lattice: Lattice, role: Role, pair: PerRole[int]) -> Margin:
     capacity, count = lattice.capacity, pair[role]
     fewer = pair.but(role, count - 1)
     spare = count > lattice.low[role] and (lattice.meets(fewer) or not lattice.meets(pair))
@@ -99,7 +99,7 @@ def _margin(lattice: _Lattice, role: Role, pair: PerRole[int]) -> Margin:
     )
 
 
-def _needed(lattice: _Lattice, role: Role, replicas: int) -> float:
+def _needed(lattice: Lattice, role: Role, replicas: int) -> float:
     """Replicas of a role that the demand calls for, not rounded; infinite when no number helps.
 
     n / s, where the demand could grow s times before n replicas of this role, beside plenty of the
@@ -118,7 +118,7 @@ def _needed(lattice: _Lattice, role: Role, replicas: int) -> float:
 
     def carries(at: float) -> bool:
         demand = _times(capacity.demand, at / utilisation)
-        ttft, itl = _Lattice(replace(capacity, demand=demand)).attainments(pair)
+        ttft, itl = Lattice(replace(capacity, demand=demand)).attainments(pair)
         return ttft * itl >= lattice.required
 
     low, high = 0.0, 1.0
