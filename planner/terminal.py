@@ -20,7 +20,7 @@ class Terminal:
 
     def __init__(self, stream: TextIO, slo: Slo) -> None:
         self._stream = stream
-        self.slo = slo
+        self._slo = slo
         self._overwrites = stream.isatty()
         self._reasons: object = None
 
@@ -45,7 +45,7 @@ class Terminal:
         offered = "rate unknown" if rate is None else f"{rate:6.2f} req/s"
         reasons = _reasons(decision)
         known, self._reasons = reasons == self._reasons and not self._overwrites, reasons
-        said = _brief(record) if known else explain(decision, self.slo)
+        said = _brief(record) if known else explain(decision, self._slo)
         return f"{hours(decision.decided_at_seconds)}  {offered}  {said}"
 
 

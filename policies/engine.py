@@ -64,11 +64,13 @@ class Sizing:
     """The pair wanted, the first move towards it, what of that will last, and notes.
 
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
+    `now` is the level of the load that is seen, without what waits.
     """
 
     solution: Solution
     planned: PerRole[int]
     lasting: PerRole[int]
+    now: Load
     notes: tuple[str, ...]
 
 
@@ -144,7 +146,8 @@ class Engine:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
-        foresight = foresee(sizing.solution.capacity, self.profile, memory, forecasts)
+        planned = sizing.solution.capacity
+        foresight = foresee(planned, self.profile, memory.calibration, sizing.now, forecasts)
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _reachable(
@@ -204,7 +207,7 @@ class Engine:
             solution = solve(demand, profile, self.settings)
             planned = solution.replicas
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return Sizing(solution, planned, lasting, tuple(note for note in notes if note))
+        return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
 
     def _slowness(self, memory: Memory) -> PerRole[float]:
         """By how much replicas are taken to be slower than their profile."""

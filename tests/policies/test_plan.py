@@ -23,7 +23,10 @@ def demand(rate: float) -> Demand:
     return Demand(load=SHAPE.load_of(PROFILE, rate), shape=SHAPE)
 
 
-def pools(pair: PerRole[int], starting: PerRole[int] = PerRole(0, 0)) -> PerRole[PoolState]:
+NONE = PerRole(0, 0)
+
+
+def pools(pair: PerRole[int], starting: PerRole[int] = NONE) -> PerRole[PoolState]:
     return pair.zip(starting).map(
         lambda both: PoolState(
             desired_replicas=both[0],
