@@ -29,7 +29,9 @@ from policies.types import Latency, Observation, PerRole, PoolState
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 SHAPE = Shape(
-    prompt_tokens=Lengths.lognormal(1155.0), prefix_hit_fraction=0.0, output_tokens_mean=211.0
+    prompt_tokens=Lengths.lognormal(1155.0),
+    prefix_hit_fraction=0.0,
+    output_tokens=Lengths.lognormal(211.0),
 )
 ROUNDS = 5
 PAIRS = 1000
