@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from metrics_fleet import MODEL, NOW, record, with_labels
+from metrics_pages import SELECTION, read
 
 from planner.metrics.config import MetricsConfig
 from planner.metrics.presets import PRESETS
@@ -62,8 +63,6 @@ FLEET = {
 OTHERWISE = {
     # What decode workers hold, waiting or not: 96 and 2.
     "dynamo": {"decode_running_requests/3": 98.0},
-    # The first pod of a simulated fleet shows the counters of all.
-    "trtllm": {"prefill_reporting_pods/1": 1.0, "decode_reporting_pods/1": 1.0},
 }
 
 
@@ -274,3 +273,39 @@ async def test_every_query_answers_in_some_variant(preset: str, prometheus: str)
         f"{name}/{rank}" for name, signal in signals.items() for rank in range(len(signal.queries))
     }
     assert missing - found == set()
+
+
+def metrics_of(pages: Mapping[str, str]) -> set[str]:
+    return {
+        name for text in pages.values() for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+    }
+
+
+# Left out, these leave another number, which is the best that is left to know.
+WORSE = {
+    # A worker's own requests instead of the engine's: those that wait count as running.
+    ("dynamo", "vllm:num_requests_running"): {"decode_running_requests": 98.0},
+}
+
+
+@pytest.mark.parametrize("stack", [name for name in PRESETS if name != "custom"])
+def test_without_any_one_series_each_signal_is_unknown_or_as_before(stack: str) -> None:
+    """No missing series turns into a wrong number."""
+    past = record(stack)[-6:]
+    selection = replace(SELECTION, model=MODEL, window_seconds=65)
+    for gone in sorted(metrics_of(past[-1][1])):
+        left = [
+            (
+                at,
+                {
+                    pod: renamed(text, {rf"{gone}(_bucket|_sum|_count)?\b": ""})
+                    for pod, text in pages.items()
+                },
+            )
+            for at, pages in past
+        ]
+        reading = read(stack, left, selection)
+        wanted = FLEET | WORSE.get((stack, gone), {})
+        for name in PRESETS[stack].signals:
+            value = None if SIGNALS[name].is_histogram else reading.number(name)
+            assert value is None or value == pytest.approx(wanted[name]), f"{name} without {gone}"
