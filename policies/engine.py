@@ -131,14 +131,14 @@ class Engine:
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         shape = memory.shape or shape
         sizing = self._reachable(observation, memory, shape, found)
-        bounds = self._bounds(sizing.solution, found, observation.trust, cap)
+        bounds = self._bounds(sizing.solution, found, observation, cap)
         decision, memory = self._settle(sizing, bounds, memory, now_seconds)
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
-        foresight = foresee(solution.capacity, self.profile, memory, forecasts)
+        foresight = foresee(sizing.solution.capacity, self.profile, memory, forecasts)
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _reachable(
@@ -299,7 +299,11 @@ class Engine:
         return replace(shape, output_tokens=answers)
 
     def _bounds(
-        self, solution: Solution, found: PerRole[PoolState], trust: Trust, cap: GpuCap | None
+        self,
+        solution: Solution,
+        found: PerRole[PoolState],
+        observation: Observation,
+        cap: GpuCap | None,
     ) -> guards.Context:
         """What the guards may look at; the raw sizes of the past are added with the newest."""
         return guards.Context(
@@ -312,7 +316,8 @@ class Engine:
             stuck=found.map(lambda pool: pool.stuck_replicas),
             floor=found.map(lambda pool: pool.floor_replicas),
             cap=cap,
-            trust=trust,
+            trust=observation.trust,
+            doubts=observation.problems,
         )
 
     def _settle(

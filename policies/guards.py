@@ -15,7 +15,7 @@ class Context:
     """What guards may look at.
 
     `wanted` is the solve's own pair, `current` the pools' desired, `recent` the raw sizes inside
-    the scale-in window.
+    the scale-in window, `doubts` what forbids to trust the metrics in full.
     """
 
     current: PerRole[int]
@@ -28,6 +28,7 @@ class Context:
     floor: PerRole[int]
     cap: GpuCap | None
     trust: Trust
+    doubts: tuple[str, ...] = ()
 
 
 Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
@@ -89,7 +90,8 @@ def grow_on_partial_metrics(target: PerRole[int], context: Context) -> tuple[Per
         return target, ""
     return (
         PerRole.of(lambda role: max(target[role], context.current[role])),
-        "no scale-in while some of the metrics are missing or contradict each other",
+        "no scale-in while some of the metrics are missing or contradict each other"
+        + "".join(f": {doubt}" for doubt in context.doubts[:1]),
     )
 
 
