@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,33 @@ def test_an_exported_past_replays_at_its_own_rate_and_lengths(
     assert 2280 - 4 * 48 - 60 < len(requests) < 2280 + 4 * 48 + 120
     assert requests.input_tokens.mean() == pytest.approx(1000, rel=0.01)
     assert requests.output_tokens.mean() == pytest.approx(101, rel=0.01)
+
+
+def test_an_exported_past_is_what_the_planner_would_have_seen(
+    recorded: str, tmp_path: Path
+) -> None:
+    """By a configuration file, whose access and labels a protected server needs."""
+    file, out = config_file(tmp_path, recorded), tmp_path / "past.jsonl"
+    argv = ["trace", "export", "-c", str(file), "--start", "5m", "--end", "1m", "-o", str(out)]
+    assert main(argv) == 0
+    head, *lines = out.read_text().splitlines()
+    assert json.loads(head)["model"] == "m"
+    assert len(lines) == 5
+    for seen in map(json.loads, lines):
+        assert seen["requests_per_second"] == pytest.approx(2)
+        assert sum(seen["input_tokens"]["weights"]) == pytest.approx(1)
+        assert seen["output_tokens"]["tokens"] == pytest.approx([101])
+        assert seen["ttft"]["mean_seconds"] == pytest.approx(0.5)
+        assert seen["itl"]["p95_seconds"] == pytest.approx(0.011 + 0.95 * 0.009)
+        assert seen["live_pods"] == {"prefill": 3, "decode": 4}
+
+
+def test_an_export_needs_a_server_and_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["trace", "export", "--model", "m", "--start", "5m", "-o", str(tmp_path / "out")]
+    assert main(argv) == 2
+    assert "--prometheus and --model, or a --config" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
