@@ -23,7 +23,7 @@ run: setup
 
 # ARGS picks tests: make test ARGS='tests/planner -k config'
 test: setup
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 from metrics_fleet import GAUGES, MODEL, NOW, Past, record, serve, with_labels
+from pydantic import TypeAdapter
 
 from planner.metrics.config import MetricsConfig, make_source
 from planner.metrics.evaluator import Answers
@@ -191,3 +192,31 @@ async def test_one_page_for_all_pods_works_too() -> None:
         await source.close()
     assert seen.requests_per_second == pytest.approx(2.0)
     assert list(seen.waiting_requests) == pytest.approx([6, 2])
+
+
+def numbers_of(seen: Observation) -> dict[str, object]:
+    """Every field by its path, numbers and what is unknown alike."""
+    found: dict[str, object] = {}
+
+    def visit(path: str, value: object) -> None:
+        if isinstance(value, dict):
+            for name, part in value.items():
+                visit(f"{path}.{name}", part)
+        elif isinstance(value, list):
+            for i, part in enumerate(value):
+                visit(f"{path}.{i}", part)
+        else:
+            found[path] = value
+
+    visit("", TypeAdapter(Observation).dump_python(seen, mode="json"))
+    return found
+
+
+@pytest.mark.parametrize("stack", STACKS)
+async def test_both_sources_observe_the_same_of_the_same_fleet(stack: str, prometheus: str) -> None:
+    by_prometheus = numbers_of(await observe_by_prometheus(stack, prometheus))
+    by_scrape = numbers_of(await observe_by_scrape(stack, record(stack)))
+    assert by_prometheus.keys() == by_scrape.keys()
+    for path, value in by_prometheus.items():
+        same = pytest.approx(value) if isinstance(value, float) else value
+        assert by_scrape[path] == same, path

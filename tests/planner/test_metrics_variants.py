@@ -21,7 +21,11 @@ from planner.metrics.reading import queries
 from planner.metrics.signals import SIGNALS
 from planner.metrics.vector import Buckets, Vector, number
 
-pytestmark = [pytest.mark.program("prometheus"), pytest.mark.program("promtool")]
+pytestmark = [
+    pytest.mark.program("prometheus"),
+    pytest.mark.program("promtool"),
+    pytest.mark.xdist_group("variants"),  # one server for all
+]
 
 # What the fleet of metrics_fleet.py did and held; bytes are 128 MiB for each request.
 FLEET = {
