@@ -46,7 +46,6 @@ from policies.types import (
     PerRole,
     Pools,
     PoolState,
-    Trust,
     Unavailable,
 )
 
