@@ -47,7 +47,6 @@ from policies.types import (
     PerRole,
     Pools,
     PoolState,
-    Trust,
     Unavailable,
 )
 
@@ -139,7 +138,7 @@ class Engine:
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         shape = memory.shape or shape
         sizing = self._reachable(observation, memory, shape, found)
-        bounds = self._bounds(sizing, found, observation.trust, cap)
+        bounds = self._bounds(sizing, found, observation, cap)
         decision, memory = self._settle(sizing, bounds, memory, now_seconds)
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
@@ -307,7 +306,11 @@ class Engine:
         return replace(shape, output_tokens=answers)
 
     def _bounds(
-        self, sizing: Sizing, found: PerRole[PoolState], trust: Trust, cap: GpuCap | None
+        self,
+        sizing: Sizing,
+        found: PerRole[PoolState],
+        observation: Observation,
+        cap: GpuCap | None,
     ) -> guards.Context:
         """What the guards may look at; the raw sizes of the past are added with the newest."""
         return guards.Context(
@@ -321,7 +324,8 @@ class Engine:
             stuck=found.map(lambda pool: pool.stuck_replicas),
             floor=found.map(lambda pool: pool.floor_replicas),
             cap=cap,
-            trust=trust,
+            trust=observation.trust,
+            doubts=observation.problems,
         )
 
     def _settle(

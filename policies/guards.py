@@ -15,7 +15,8 @@ class Context:
     """What guards may look at.
 
     `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
-    desired, `recent` the raw sizes inside the scale-in window.
+    desired, `recent` the raw sizes inside the scale-in window, `doubts` what forbids to trust the
+    metrics in full.
     """
 
     current: PerRole[int]
@@ -29,6 +30,7 @@ class Context:
     floor: PerRole[int]
     cap: GpuCap | None
     trust: Trust
+    doubts: tuple[str, ...] = ()
 
 
 Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
@@ -101,7 +103,8 @@ def grow_on_partial_metrics(target: PerRole[int], context: Context) -> tuple[Per
         return target, ""
     return (
         PerRole.of(lambda role: max(target[role], context.current[role])),
-        "no scale-in while some of the metrics are missing or contradict each other",
+        "no scale-in while some of the metrics are missing or contradict each other"
+        + "".join(f": {doubt}" for doubt in context.doubts[:1]),
     )
 
 
