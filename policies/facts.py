@@ -136,13 +136,15 @@ def short_of(settings: PolicySettings, most: PerRole[int | None]) -> PolicySetti
     return settings.model_copy(update=roles)
 
 
-def stuck_notes(found: PerRole[PoolState]) -> tuple[str, ...]:
-    """Say which replicas are not counted as supply, and what is the matter with them."""
+def pool_notes(found: PerRole[PoolState]) -> tuple[str, ...]:
+    """Say which replicas are not counted as supply, and what is the matter with a pool."""
     return tuple(
         f"{role}: {pool.stuck_replicas} of {pool.desired_replicas} replicas are stuck and not "
         f"counted as supply" + "".join(f" ({why})" for why in pool.problems[:1])
-        for role, pool in found.items()
         if pool.stuck_replicas
+        else f"{role}: {'; '.join(pool.problems)}"
+        for role, pool in found.items()
+        if pool.stuck_replicas or pool.problems
     )
 
 
