@@ -13,7 +13,7 @@ from planner.workloads.deletion import DeletionOrder, WorkOfPods
 from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, count, dig
 from planner.workloads.patch import is_conflict, patch_of
 from planner.workloads.pods import Census, take_census
-from planner.workloads.writers import find_autoscaler, last_manager
+from planner.workloads.writers import find_autoscaler, find_owner, last_manager
 from policies.config import Section
 from policies.types import PoolState, Unavailable
 
@@ -172,8 +172,9 @@ class ObjectPool:
 
     async def _find_writer(self, seen: Seen, now_seconds: float) -> str | None:
         """An autoscaler on the object, or a change of somebody else's that is still respected."""
-        if seen.reading.writer is not None:
-            return seen.reading.writer
+        owner = seen.reading.writer or find_owner(seen.found)
+        if owner is not None:
+            return owner
         if self._manners.watch_autoscalers:
             targets = (self.target, seen.reading.write.target)
             autoscaler = await find_autoscaler(self._api, targets)

@@ -412,3 +412,35 @@ async def test_an_advice_that_has_changed_since_may_still_be_followed(pair):
     _kubectl_scale(server, 8)
     pools = await workload.read(NOW + 20)
     assert pools.decode.other_writer is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "held"),
+    [
+        pytest.param("DynamoComponentDeployment", True, id="it-writes-the-count"),
+        pytest.param("LLMInferenceService", False, id="it-leaves-the-count-alone"),
+        pytest.param("Application", False, id="it-only-made-it"),
+    ],
+)
+async def test_a_child_is_not_scaled_behind_its_owner_s_back(pair, owner, held):
+    server, workload = pair
+    found = server.at(DEPLOYMENTS, "vllm-decode")
+    found["metadata"]["ownerReferences"] = [{"kind": owner, "name": "m", "controller": True}]
+    pools = await workload.read(NOW)
+    words = f"its owner {owner} m, which is the one to configure"
+    assert pools.decode.other_writer == (words if held else None)
+    failures = await workload.scale(PerRole(2, 6))
+    assert bool(failures) is held
+
+
+async def test_a_second_planner_is_told_by_its_name(pair):
+    server, workload = pair
+    await workload.read(NOW)
+    found = server.at(DEPLOYMENTS, "vllm-decode")
+    for manager, minute in (("kubectl", 1), ("pd-planner", 2)):
+        who = {"manager": manager, "subresource": "scale", "time": f"2023-11-14T22:0{minute}:00Z"}
+        found["metadata"].setdefault("managedFields", []).append(who)
+    found["spec"]["replicas"] = 9
+    server.touch(found)
+    pools = await workload.read(NOW + 10)
+    assert pools.decode.other_writer == "another pd-planner has set its replicas to 9"
