@@ -46,5 +46,4 @@ class PodWork:
 
     def _by_pod(self, query: str) -> str:
         """Sum a signal's query by pod: presets sum over all pods of a role."""
-        filled = self._selection.fill(query, lowercase_model=self._preset.lowercase_model)
-        return filled.replace("sum(", "sum by (pod) (")
+        return self._selection.fill(query).replace("sum(", "sum by (pod) (")
