@@ -16,7 +16,7 @@ from planner.kube import Resource
 from planner.workloads.config import WorkloadConfig, make_workload
 from planner.workloads.discovery import discover
 from planner.workloads.leaderworkerset import LeaderWorkerSet
-from policies.types import PoolState, Role
+from policies.types import PerRole, PoolState, Role
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "workloads.md"
 
@@ -86,6 +86,28 @@ async def test_a_front_end_is_found_by_its_name(api_server, objects, router):
         server.put(DEPLOYMENTS, deployment(name))
     (found,) = await discover(kube, "llm")
     assert (found.router or {}).get("name") == router
+
+
+async def test_in_a_pod_clique_set_the_live_objects_are_found_and_members_are_not(api_server):
+    """Prefill is a scaling group, whose cliques are its own; decode a clique that stands alone."""
+    server, kube = api_server
+    for plural, name, owner in (
+        ("podcliquescalinggroups", "m-0-prefill", "PodCliqueSet"),
+        ("podcliquescalinggroups", "m-0-decode", "PodCliqueSet"),
+        ("podcliques", "m-0-prefill-0-leader-prefill", "PodCliqueScalingGroup"),
+        ("podcliques", "m-0-prefill-0-leader-decode", "PodCliqueScalingGroup"),
+        ("podcliques", "n-0-prefill", "PodCliqueSet"),
+        ("podcliques", "n-0-decode", "PodCliqueSet"),
+        ("podcliques", "n-0-router", "PodCliqueSet"),
+    ):
+        found = deployment(name, owner=owner)
+        server.put(Resource("grove.io", "v1alpha1", plural), found)
+    found = await discover(kube, "llm")
+    assert [each.pools.map(lambda pool: (pool["kind"], pool["name"])) for each in found] == [
+        PerRole(("PodCliqueScalingGroup", "m-0-prefill"), ("PodCliqueScalingGroup", "m-0-decode")),
+        PerRole(("PodClique", "n-0-prefill"), ("PodClique", "n-0-decode")),
+    ]
+    assert [each.router and each.router["name"] for each in found] == [None, "n-0-router"]
 
 
 def put_llama_and_qwen(server) -> None:
