@@ -107,9 +107,9 @@ def fit_notes(cap: GpuCap | None, decision: Decision) -> tuple[str, ...]:
     full = [role for role in Role if cap.replicas[role] == wanted[role]]
     if Binding.MAXIMUM not in decision.binding or not full:
         return ()
-    most = " and ".join(f"{wanted[role]} {role}" for role in full)
+    most = " and ".join(f"{wanted[role]} in {role}" for role in full)
     why = f": {cap.shortage}" if cap.shortage else ""
-    return (f"no more than {most} replicas fit on the free GPUs{why}",)
+    return (f"as many replicas as fit on the free GPUs, {most}{why}",)
 
 
 def supply(found: PerRole[PoolState]) -> PerRole[int | None]:
