@@ -23,6 +23,15 @@ OBJECTS = "GET .*/namespaces/llm/[a-z]+/m"
 
 
 @every_kind
+async def test_a_change_takes_the_writes_that_the_kind_allows_in_their_order(stage) -> None:
+    """One request where one object holds both counts, else the larger growth first."""
+    await stage.read()
+    assert await stage.workload.scale(PerRole(4, 7)) == ()
+    paths = [path.partition("/namespaces/llm/")[2] for path, _ in stage.server.writes()]
+    assert tuple(paths) == stage.scene.writes
+
+
+@every_kind
 async def test_a_failing_read_is_a_value(stage) -> None:
     for code, headers in CODES.items():
         for _ in range(6):
