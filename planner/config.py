@@ -73,15 +73,6 @@ class Config(ReplayConfig):
     workload: WorkloadConfig
 
     @model_validator(mode="after")
-    def _front_end(self) -> Config:
-        if (self.workload.router is None) != (self.policy.router is None):
-            raise ValueError(
-                "workload.router names the front end and policy.router says how to size it: "
-                "give both, or neither"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _rates_have_two_samples(self) -> Config:
         """The scrape source reads pages once a tick, and a rate is between two readings."""
         window, tick = self.metrics.window_seconds, self.tick_seconds
@@ -89,6 +80,15 @@ class Config(ReplayConfig):
             raise ValueError(
                 f"metrics.window_seconds is {window:g}, and with source: scrape it must hold two "
                 f"ticks of tick_seconds, which are {tick:g} each; else no rate is ever known"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _front_end(self) -> Config:
+        if (self.workload.router is None) != (self.policy.router is None):
+            raise ValueError(
+                "workload.router names the front end and policy.router says how to size it: "
+                "give both, or neither"
             )
         return self
 

@@ -46,4 +46,5 @@ class PodWork:
 
     def _by_pod(self, query: str) -> str:
         """Sum a signal's query by pod: presets sum over all pods of a role."""
-        return self._selection.fill(query).replace("sum(", "sum by (pod) (")
+        filled = self._selection.fill(query)
+        return filled.replace("sum(", "sum by (pod) (")
