@@ -21,8 +21,8 @@ from policies.facts import (
     halved,
     leave_to_others,
     measured_leads,
+    pool_notes,
     short_of,
-    stuck_notes,
     supply,
     tightening,
     with_leads,
@@ -105,7 +105,7 @@ class Engine:
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
         left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
         notes = (*notes, *fit_notes(granted, decision))
-        told = (*decision.notes, *notes, *stuck_notes(found), *((left,) if left else ()))
+        told = (*decision.notes, *notes, *pool_notes(found), *((left,) if left else ()))
         decision = complete(replace(decision, notes=told), memory.intent)
         return leave_to_others(decision, found), replace(memory, intent=None)
 
