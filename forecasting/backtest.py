@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.conformal import Adaptive, fading, raises
+from forecasting.conformal import Adaptive, fading, raised
 from forecasting.ensemble import REFERENCE
 from forecasting.forecaster import Fit
 from forecasting.log_scale import LogScale
@@ -110,8 +110,8 @@ def calibrated(cells: Floats, centres: Floats, truths: Floats, settings: Tracker
         if resolved >= settings.least_rows:
             past = scores_[max(resolved - settings.evidence_rows, 0) : resolved]
             age = fading(len(past), settings.choosing.half_life_rows)
-            raised = raises(past[:, None], age, adaptive.level)[0]
-            uppers[row] = scale.down(scale.up(centres[row : row + 1]) + raised)[0]
+            above = raised(past, age, adaptive.level)
+            uppers[row] = scale.down(scale.up(centres[row : row + 1]) + above)[0]
     return uppers
 
 

@@ -42,8 +42,7 @@ class Design:
         """Features for origins at the indices `newest` of `values`, shape (origins, features)."""
         now = values[newest]
         columns = [values[newest - lag] - now for lag in range(1, _LAGS)]
-        sums = np.concatenate(([0.0], np.cumsum(values)))
-        columns += [(sums[newest + 1] - sums[newest + 1 - n]) / n - now for n in _MEANS]
+        columns += [values[newest[:, None] - np.arange(n)].mean(axis=1) - now for n in _MEANS]
         for period in self.periods:
             then = values[newest - period]
             ahead = sorted({1, (1 + self.last_step) // 2, self.last_step})
