@@ -48,8 +48,8 @@ def promise(situation: Situation) -> tuple[Forecast, Floats]:
         most *= float(change.max())
     centres = np.array([target.peak(paths[n]) if n in paths else math.nan for n in settings.names])
     weights, mode, why = _weights(situation, centres)
-    centre, above = _centre_and_raise(situation, centres, weights)
     blended = np.array(list(weights.values())) @ scale.up(np.array([paths[n] for n in weights]))
+    centre, above = _centre_and_raise(situation, paths, weights)
     told = scale.down(np.concatenate(([centre + above, centre], blended)))
     upper, middle, *path = np.minimum(told, most).tolist()
     forecast = Forecast(
@@ -91,16 +91,19 @@ def _weights(situation: Situation, centres: Floats) -> tuple[dict[str, float], M
 
 
 def _centre_and_raise(
-    situation: Situation, centres: Floats, weights: Mapping[str, float]
+    situation: Situation, paths: Mapping[str, Floats], weights: Mapping[str, float]
 ) -> tuple[float, float]:
     """Blend of the centres on the log scale, and how far to raise it there.
 
     In forecasts that a model had no part in yet, the last value stands in for it.
     """
     ledger, scale, settings = situation.ledger, situation.scale, situation.settings
-    columns = [ledger.names.index(name) for name in weights]
     shares = np.array(list(weights.values()))
-    centre = float(scale.up(centres[columns]) @ shares)
+    peaks = np.array([settings.target.peak(paths[name]) for name in weights])
+    centre = float(scale.up(peaks) @ shares)
+    if len(ledger.truths) < settings.least_rows:
+        return centre, 0.0
+    columns = [ledger.names.index(name) for name in weights]
     past = ledger.centres[:, columns]
     missing = np.isnan(past)
     if missing.any():
