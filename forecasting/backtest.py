@@ -38,12 +38,15 @@ class Score:
     """How one model did as the only one in use, calibrated like the ensemble.
 
     While it cannot run the last value stands in, so all models are scored on the same forecasts.
+    `pinball_last_value` is of the last value calibrated in the same way, which is harder to beat
+    than `pinball_last_value_as_it_is`, the last value taken for the quantile.
     """
 
     model: str
     forecasts: int
     pinball: float
     pinball_last_value: float
+    pinball_last_value_as_it_is: float
     mase: float
     coverage: float
     width: float
@@ -127,12 +130,14 @@ def _rows(
     settings: TrackerSettings,
 ) -> list[Score]:
     reference = float(pinball(truths, uppers[REFERENCE], settings.fraction).mean())
+    as_it_is = float(pinball(truths, middles[REFERENCE], settings.fraction).mean())
     return [
         Score(
             model=name,
             forecasts=len(truths),
             pinball=float(pinball(truths, upper, settings.fraction).mean()),
             pinball_last_value=reference,
+            pinball_last_value_as_it_is=as_it_is,
             mase=mase(truths, middles[name], series.values),
             coverage=coverage(truths, upper),
             width=width(truths, upper),
