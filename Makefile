@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DYNAMO := build/dynamo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check schema lock clean bench
+.PHONY: setup run test check schema lock clean bench dynamo
 
 setup: $(STAMP)
 
@@ -34,13 +35,23 @@ check: setup
 schema: setup
 	$(BIN)/planner schema > docs/config.schema.json
 
-# Timings of this machine, as JSON in build/bench; no test depends on them. About ten minutes.
+# Timings of this machine and the quality of decisions, as JSON in build/bench; no test depends on
+# them. About ten minutes, and three more with Dynamo's runtime (`make dynamo`).
 bench: setup
 	mkdir -p build/bench
 	$(BIN)/python benchmarks/decision.py -o build/bench/decision.json
 	$(BIN)/python benchmarks/simulator.py -o build/bench/simulator.json
 	$(BIN)/python benchmarks/forecast_models.py -o build/bench/forecasting.json
 	$(BIN)/python benchmarks/backends.py -o build/bench/backends.json
+	$(BIN)/python benchmarks/decision_quality.py --quick -o build/bench/quality.json
+	@if test -x $(DYNAMO)/bin/python; \
+	then $(DYNAMO)/bin/python benchmarks/dynamo_replay.py -o build/bench/dynamo.json; \
+	else echo "SKIPPED, nothing measured in Dynamo's replay: no $(DYNAMO), see \`make dynamo\`"; fi
+
+# Dynamo's runtime, in an environment of its own: its pydantic is older than ours.
+dynamo:
+	test -x $(DYNAMO)/bin/pip || $(PYTHON) -m venv $(DYNAMO)
+	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check -e '.[dynamo]'
 
 # Rewrites constraints.txt from what is installed now, after an intended upgrade.
 lock: setup

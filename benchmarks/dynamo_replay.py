@@ -1,23 +1,26 @@
 """Policies in Dynamo's own replay, with its engines as they come. A table, or JSON.
 
-python benchmarks/dynamo_replay.py TRACE... [--policies A,B,...] [--initial P+D]
-    [--rate-scale N] [--attainment X] [--json]
+python benchmarks/dynamo_replay.py [TRACE[:RATE]...] [--policies A,B,...] [--initial P+D] [-o FILE]
 
-A policy written as P+D is a fixed fleet. Ours know the engines by a profile that is measured first,
-in Dynamo's replay, as one would measure a real engine. A Mooncake trace at its own rate is given to
-Dynamo as it is; others are converted. Needs the extra `dynamo`.
+A policy written as P+D is a fixed fleet; coupled:0.8 aims for 80% of requests, coupled:0.8:3 has 3
+GPUs at most. Ours know the engines by a profile that is measured first, in Dynamo's replay, as one
+would measure a real engine. Without a TRACE it plays the three public ones from the folder that
+TRACES names, the Azure ones at the rates in `USUAL`. A Mooncake trace at its own rate is given to
+Dynamo as it is; others are converted. Beside ours it prints what Dynamo's own planner reached on
+the same trace in the same replay. Needs the extra `dynamo`; without it, says so and measures none.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +31,7 @@ from replay.backends.dynamo.engine import EngineArguments
 from replay.backends.dynamo.run import Stage
 from replay.backends.dynamo.runtime import run_trace_replay
 from replay.backends.dynamo.workload import BLOCK_TOKENS, Workload, write
+from replay.backends.errors import BackendMissingError
 from replay.baselines.registry import CONTENDERS
 from replay.physics import Physics, Router
 from replay.requests import Requests
@@ -37,6 +41,26 @@ from replay.traces import Trace, of_requests, open_trace
 from replay.traces.shape import scale_rate
 
 STARTUP_SECONDS = 60.0
+POLICIES = (
+    "2+1,3+2,hpa,queue_proportional,independent_load,independent_throughput,rate_reactive,"
+    "coupled,coupled:0.9,coupled:0.6,coupled:0.99:3,coupled:0.5:3"
+)
+USUAL = {
+    "mooncake/conversation_trace.jsonl": 1.0,
+    "azure-2023/AzureLLMInferenceTrace_code.csv": 3.0,
+    "azure-2023/AzureLLMInferenceTrace_conv.csv": 6.0,
+}
+# (attained, GPU-hours) of the planner of Dynamo 1.6.1, run with its own packages, which do not go
+# beside ours; not measured by this script. Same trace, engines, objectives and start-up time; the
+# size at its start was not recorded.
+DYNAMOS_OWN = {
+    ("conversation_trace", 1.0): {
+        "Dynamo easy:throughput": (0.519, 2.69),
+        "Dynamo sla, load and throughput": (0.521, 2.86),
+        "Dynamo sla, load": (0.509, 2.87),
+        "Dynamo sla, throughput": (0.477, 2.04),
+    }
+}
 BYTES_PER_TOKEN, BYTES_PER_SECOND = 131_072, 64e9
 KV_BLOCKS = 16_384
 MOONCAKE_BLOCK_TOKENS = 512
@@ -146,12 +170,30 @@ def stage_of(scene: Scene, mooncake: Path | None, initial: PerRole[int], folder:
     )
 
 
-def policy_of(name: str, scene: Scene) -> tuple[Policy, float]:
-    """A contender by its name, or a fixed fleet written as 2+1; and its pace."""
-    if "+" in name:
-        return Static(pair(name)), TICK_SECONDS
-    contender = CONTENDERS[name]
-    return contender.make(scene, contender.knobs()), contender.tick_seconds or TICK_SECONDS
+class Entry(NamedTuple):
+    """A contender or a fixed fleet by its name, what it aims for, and the GPUs it may have."""
+
+    name: str
+    aim: float = SETTINGS.slo.attainment_fraction
+    gpus: int | None = SETTINGS.gpu_budget
+
+    @classmethod
+    def read(cls, text: str) -> Entry:
+        """Read coupled, 2+1, coupled:0.8 or coupled:0.8:3."""
+        name, *rest = text.split(":")
+        return cls(name, *(kind(value) for kind, value in zip((float, int), rest, strict=False)))
+
+    def settings(self) -> PolicySettings:
+        """The usual ones but for aim and budget."""
+        slo = SETTINGS.slo.model_copy(update={"attainment_fraction": self.aim})
+        return SETTINGS.model_copy(update={"slo": slo, "gpu_budget": self.gpus})
+
+    def policy(self, scene: Scene) -> tuple[Policy, float]:
+        """A fresh one, and its pace."""
+        if "+" in self.name:
+            return Static(pair(self.name)), TICK_SECONDS
+        contender = CONTENDERS[self.name]
+        return contender.make(scene, contender.knobs()), contender.tick_seconds or TICK_SECONDS
 
 
 def pair(text: str) -> PerRole[int]:
@@ -160,43 +202,50 @@ def pair(text: str) -> PerRole[int]:
     return PerRole(prefill, decode)
 
 
-def scene_of(trace: Trace, profile: Profile, options: argparse.Namespace) -> Scene:
+def scene_of(
+    trace: Trace, profile: Profile, settings: PolicySettings, initial: PerRole[int]
+) -> Scene:
     """What our policies are made for."""
-    slo = SETTINGS.slo.model_copy(update={"attainment_fraction": options.attainment})
     startup = PerRole(STARTUP_SECONDS, STARTUP_SECONDS)
     return Scene(
-        trace=scale_rate(trace, options.rate_scale),
+        trace=trace,
         physics=Physics.from_profile(profile, startup_seconds=startup, router=Router.ROUND_ROBIN),
         truth=profile,
         profile=profile,
-        settings=SETTINGS.model_copy(update={"slo": slo}),
-        initial=options.initial,
+        settings=settings,
+        initial=initial,
     )
 
 
 def rows(profile: Profile, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Play every policy on every trace."""
-    for path in options.traces:
+    for path, rate in options.traces:
         trace = open_trace(path)
-        scene = scene_of(trace, profile, options)
-        as_it_is = trace.format == "mooncake" and options.rate_scale == 1
-        for name in options.policies.split(","):
-            policy, tick_seconds = policy_of(name, scene)
+        as_it_is = path if trace.format == "mooncake" and rate == 1 else None
+        trace = scale_rate(trace, rate)
+        for text in options.policies.split(","):
+            entry = Entry.read(text)
+            scene = scene_of(trace, profile, entry.settings(), options.initial)
+            policy, tick_seconds = entry.policy(scene)
+            initial = policy.replicas if isinstance(policy, Static) else scene.initial
+            began = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
-                stage = stage_of(
-                    scene,
-                    path if as_it_is else None,
-                    policy.replicas if isinstance(policy, Static) else scene.initial,
-                    Path(folder),
-                )
-                began = time.perf_counter()
+                stage = stage_of(scene, as_it_is, initial, Path(folder))
                 score = stage.play(policy, tick_seconds).as_dict()
-            wall_seconds = time.perf_counter() - began
-            yield {"policy": name, "trace": path.stem, **score, "wall_seconds": wall_seconds}
+            took = {"wall_seconds": time.perf_counter() - began}
+            yield {"policy": text, "trace": path.stem, "rate_scale": rate, **score, **took}
+        for name, (attained, gpu_hours) in DYNAMOS_OWN.get((path.stem, rate), {}).items():
+            told = {"policy": name, "trace": path.stem, "rate_scale": rate, "published": True}
+            yield told | {"joint_attainment": attained, "gpu_hours": gpu_hours}
 
 
 def line(row: dict[str, Any]) -> str:
-    """One row of a Markdown table."""
+    """One row of a Markdown table; what is not measured here is in italics."""
+    if row.get("published"):
+        return (
+            f"| *{row['policy']}* | *{row['joint_attainment']:.3f}* | - | - | - "
+            f"| *{row['gpu_hours']:.2f}* | - |"
+        )
     return (
         f"| {row['policy']} | {row['joint_attainment']:.3f} | {row['ttft_attainment']:.3f} "
         f"| {row['itl_attainment']:.3f} | {1000 * row['ttft_p99_seconds']:.0f} "
@@ -204,31 +253,48 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
+def trace_and_rate(text: str) -> tuple[Path, float]:
+    """Read FILE or FILE:3."""
+    path, colon, rate = text.rpartition(":")
+    return (Path(path), float(rate)) if colon else (Path(text), 1.0)
+
+
+def usual_traces() -> list[tuple[Path, float]]:
+    """The public traces that are there."""
+    folder = Path(os.environ.get("TRACES") or Path(__file__).parents[2] / "shared" / "traces")
+    return [(folder / name, rate) for name, rate in USUAL.items() if (folder / name).is_file()]
+
+
 def main() -> None:
     """Play and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("traces", nargs="+", type=Path, metavar="TRACE")
-    parser.add_argument("--policies", default="2+1,3+2,hpa,independent_load,rate_reactive,coupled")
+    parser.add_argument("traces", nargs="*", type=trace_and_rate, metavar="TRACE[:RATE]")
+    parser.add_argument("--policies", default=POLICIES, metavar="A,B,..", help=POLICIES)
     parser.add_argument("--initial", type=pair, default=PerRole(2, 1), metavar="P+D")
-    parser.add_argument("--rate-scale", type=float, default=1.0)
-    parser.add_argument("--attainment", type=float, default=0.99, help="what ours aim for")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON")
     options = parser.parse_args()
-    profile = measured_profile()
-    found = rows(profile, options)
-    if options.json:
-        told = {"profile": profile.model_dump(), "rows": list(found)}
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
-        return
-    sys.stdout.write(f"{profile.prefill}\n{profile.decode}\n")
+    options.traces = options.traces or usual_traces()
+    if not options.traces:
+        sys.exit("SKIPPED, nothing measured: TRACES names no folder with the public traces")
+    try:
+        profile = measured_profile()
+    except BackendMissingError as error:
+        sys.exit(f"SKIPPED, nothing measured: {error}; or `make dynamo`")
+    told = []
     heading = ("policy", "attained", "TTFT met", "ITL met", "TTFT p99 ms", "GPU-h", "events")
-    shown = ""
-    for row in found:
-        if row["trace"] != shown:
-            shown = row["trace"]
-            sys.stdout.write(f"\n{shown}\n\n| {' | '.join(heading)} |\n|{'---|' * len(heading)}\n")
+    sys.stdout.write(f"{profile.prefill}\n{profile.decode}\n")
+    shown = None
+    for row in rows(profile, options):
+        told.append(row)
+        title = f"{row['trace']}, rate x {row['rate_scale']:g}"
+        if title != shown:
+            shown = title
+            sys.stdout.write(f"\n{title}\n\n| {' | '.join(heading)} |\n|{'---|' * len(heading)}\n")
         sys.stdout.write(line(row) + "\n")
         sys.stdout.flush()
+    if options.output:
+        found = {"profile": profile.model_dump(), "rows": told}
+        options.output.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from planner import document
 from planner.errors import UserError
-from planner.metrics.config import MetricsConfig
+from planner.metrics.config import MetricsConfig, SourceKind
 from planner.workloads.config import WorkloadConfig
 from policies import profile as profiles
 from policies.config import PolicySettings, Section
@@ -71,6 +71,17 @@ class Config(ReplayConfig):
 
     metrics: MetricsConfig
     workload: WorkloadConfig
+
+    @model_validator(mode="after")
+    def _rates_have_two_samples(self) -> Config:
+        """The scrape source reads pages once a tick, and a rate is between two readings."""
+        window, tick = self.metrics.window_seconds, self.tick_seconds
+        if self.metrics.source is SourceKind.SCRAPE and window < 2 * tick:
+            raise ValueError(
+                f"metrics.window_seconds is {window:g}, and with source: scrape it must hold two "
+                f"ticks of tick_seconds, which are {tick:g} each; else no rate is ever known"
+            )
+        return self
 
 
 def load_for_replay(path: Path) -> ReplayConfig:

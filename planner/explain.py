@@ -1,11 +1,11 @@
-"""One sentence for a decision: the same in the API, on the page, in the terminal and in events."""
+"""One sentence for a decision: the same in the API, on the page, in the terminal and in the log."""
 
 from __future__ import annotations
 
-import math
-
+from planner.prospects import expected, needs, sides
+from planner.quantities import pair
 from policies.config import Slo
-from policies.types import Binding, Decision, Expectation, HoldReason, PerRole
+from policies.types import Binding, Decision, HoldReason, Prospect
 
 _BINDS = {
     Binding.TTFT: "TTFT binds",
@@ -18,6 +18,9 @@ _BINDS = {
     Binding.BUDGET: "the GPU budget binds",
     Binding.INFEASIBLE_SLO: "the SLO is out of reach",
 }
+
+# What binds a pair and not one of its sides.
+_OF_THE_PAIR = frozenset({Binding.MAXIMUM, Binding.BUDGET, Binding.INFEASIBLE_SLO})
 
 _HOLDS = {
     HoldReason.METRICS_UNKNOWN: "the metrics are unknown",
@@ -37,68 +40,55 @@ _HOLDS = {
 
 
 def explain(decision: Decision, slo: Slo) -> str:
-    """Say what is decided and why, in one sentence of plain ASCII.
+    """Say what is decided, why, and what is expected of it, in one sentence of plain ASCII.
 
-    Examples: "scale prefill 3->5, decode stays at 4: TTFT binds, ITL binds; expected TTFT 1.42 s of
-    2 s, ITL 31 ms of 50 ms"; "hold 3+4: scale-in waits; 2+4 is wanted (TTFT 1.7 s of 2 s, ITL 31 ms
-    of 50 ms), but more was wanted within the last 300 s".
+    Example: "scale prefill 3->5, decode stays at 4: prefill is bound by TTFT (with 4: TTFT p99
+    3.2 s, 91.2% in time), decode is bound by KV memory (with 3: TTFT p99 2.6 s, 97.1% in time);
+    nothing limits it; from the demand of now to that planned for, TTFT p99 is 900 ms to 1.42 s
+    (objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), 99.9% to 99.5% of requests in time;
+    the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (5+4: 1.25)". In time are the
+    requests that meet both objectives.
     """
-    reasons = why(decision, slo)
-    return f"{_action(decision)}: {reasons}" if reasons else _action(decision)
+    reasons, prospect = why(decision, slo), decision.prospect
+    said = f"{action(decision)}: {reasons}" if reasons else action(decision)
+    foreseen = outcome(prospect, slo) if prospect is not None else ()
+    return "; ".join((said, *foreseen))
 
 
 def why(decision: Decision, slo: Slo) -> str:
-    """Give only the reasons: what holds or binds, what is expected, what limits, what is amiss."""
-    parts = [_why_held(decision) if decision.hold else binds(decision.binding)]
-    promise = expectation(decision.expected, slo) if decision.expected else ""
-    if decision.limiters:  # what is expected belongs to the pair that was solved for
-        wanted, limit = decision.limiters[0].before, decision.limiters[-1].why
-        asked = f"{pair(wanted)} is wanted" + (f" ({promise})" if promise else "")
-        parts.append(limit if wanted == decision.current else f"{asked}, but {limit}")
-    elif promise:
-        parts.append(f"expected {promise}")
-    return "; ".join(dict.fromkeys(part for part in (*parts, *decision.notes) if part))
+    """Give only the reasons, in this order.
+
+    What holds; the chain of limits, from the solved pair to the target; what binds, with what one
+    replica fewer would break or one more would buy; and what else is amiss.
+    """
+    prospect, limits = decision.prospect, _limits(decision)
+    parts = [_held(decision), limits]
+    if prospect is not None:
+        parts += reasons(() if limits else decision.binding, prospect, slo)
+        free = not limits and _OF_THE_PAIR.isdisjoint(decision.binding)
+        parts += ["nothing limits it"] if free else []
+    elif not limits:
+        parts.append(binds(decision.binding))
+    told = "; ".join(dict.fromkeys(part for part in (*parts, *decision.notes) if part))
+    return told or ("already right" if decision.hold else "")
 
 
-def brief(decision: Decision) -> str:
-    """Leave out the reasons, where they stand one line above: "hold 3+4: TTFT 90 ms, ITL 8 ms"."""
-    action, expected = _action(decision), decision.expected
-    if expected is None or decision.limiters:
-        return action
-    ttft, itl = seconds(expected.ttft_seconds), seconds(expected.itl_seconds)
-    return f"{action}: TTFT {ttft}, ITL {itl}"
+def reasons(binding: tuple[Binding, ...], prospect: Prospect, slo: Slo) -> list[str]:
+    """Say what binds a pair, and what its sides are there for.
+
+    What binds one side is told with what one replica fewer would break there.
+    """
+    of_the_pair = binds(tuple(one for one in binding if one in _OF_THE_PAIR))
+    return [part for part in (of_the_pair, sides(prospect, slo)) if part]
 
 
-def binds(binding: tuple[Binding, ...]) -> str:
-    """Say which constraints keep a pair from being smaller; empty when none is known."""
-    return ", ".join(_BINDS[constraint] for constraint in binding)
+def outcome(prospect: Prospect, slo: Slo) -> list[str]:
+    """Say what a pair is expected to do, and beside it which sizes the demand calls for."""
+    return [part for part in (expected(prospect, slo), needs(prospect)) if part]
 
 
-def pair(replicas: PerRole[int] | None) -> str:
-    """Write a pair of replica counts as prefill+decode: "3+4"."""
-    return "unknown size" if replicas is None else f"{replicas.prefill}+{replicas.decode}"
-
-
-def expectation(expected: Expectation, slo: Slo) -> str:
-    """Set both expected latencies beside their objectives."""
-    slope = slo.ttft_seconds_per_input_token
-    ttft = seconds(slo.ttft_seconds) + (f" + {slope * 1e6:g} us per prompt token" if slope else "")
-    return (
-        f"TTFT {seconds(expected.ttft_seconds)} of {ttft}, "
-        f"ITL {seconds(expected.itl_seconds)} of {seconds(slo.itl_seconds)}"
-    )
-
-
-def seconds(value: float) -> str:
-    """Write a duration in the unit that people read it in: "31 ms", "1.42 s"."""
-    if not math.isfinite(value):
-        return "unbounded"
-    if value < 1:
-        return f"{value * 1000:.3g} ms"
-    return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
-
-
-def _action(decision: Decision) -> str:
+def action(decision: Decision) -> str:
+    """Say only what is decided: "scale prefill 3->5, decode stays at 4", or "hold 3+4"."""
     if decision.hold is not None:
         return f"hold {pair(decision.current)}"
     if decision.current is None or decision.target is None:
@@ -109,11 +99,27 @@ def _action(decision: Decision) -> str:
     return "scale " + ", ".join(changed + kept)
 
 
-def _why_held(decision: Decision) -> str:
+def binds(binding: tuple[Binding, ...]) -> str:
+    """Say which constraints keep a pair from being smaller; empty when none is known."""
+    return ", ".join(_BINDS[constraint] for constraint in binding)
+
+
+def _held(decision: Decision) -> str:
     hold = decision.hold
     if hold is None or hold.reason is HoldReason.ALREADY_RIGHT:
-        return binds(decision.binding) or "already right"
+        return ""
     reason = _HOLDS.get(hold.reason, hold.reason.replace("_", " "))
     # A limiter's own words come at the end of the sentence; twice would be noise.
     told = any(limiter.why == hold.detail for limiter in decision.limiters)
     return reason if told or not hold.detail else f"{reason}: {hold.detail}"
+
+
+def _limits(decision: Decision) -> str:
+    """The chain from the solved pair to the target: which limit made which pair of it, and why."""
+    if not decision.limiters:
+        return ""
+    if decision.raw is None:  # nobody's wish: nothing was solved
+        return "; ".join(limiter.why for limiter in decision.limiters)
+    because = f" ({binds(decision.binding)})" if decision.binding else ""
+    chain = ", then ".join(f"{pair(one.after)}: {one.why}" for one in decision.limiters)
+    return f"{pair(decision.raw)} is wanted{because}, but {chain}"

@@ -12,6 +12,7 @@ import structlog
 
 from planner.clock import Stopwatch
 from planner.journal import Journal, Record
+from planner.metrics.quality import QualitySettings, beside_pools
 from planner.ports import Clock, MetricsSource, Workload, WriteFailure
 from planner.store import MemoryStore
 from policies.memory import Memory, Sized
@@ -75,6 +76,7 @@ class Loop:
     engine: Decider
     budget: Budget | None = None
     settings: LoopSettings = LoopSettings()
+    quality: QualitySettings = field(default_factory=QualitySettings)
     memory: Memory = field(default_factory=Memory)
     store: MemoryStore | None = None
     listeners: tuple[Listener, ...] = ()
@@ -98,6 +100,7 @@ class Loop:
         observation, pools = await asyncio.gather(
             self._observe(now_seconds), self._read(now_seconds)
         )
+        observation = beside_pools(observation, pools, self.quality)
         cap = await self.budget.read(pools, now_seconds) if self.budget else None
         if self.renew is not None:
             self.memory = self.renew(self.memory, now_seconds)

@@ -10,8 +10,8 @@ from forecasting.forecaster import Forecaster
 from forecasting.registry import forecasters
 from planner.fitting import Fitting
 from policies.config import PolicySettings
+from policies.demand import LOADS
 from policies.memory import Memory
-from policies.outlook import LOADS
 
 log = structlog.get_logger(__name__)
 

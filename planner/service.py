@@ -97,6 +97,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
             deadline_seconds=config.deadline_seconds,
             act=config.mode == "act",
         ),
+        quality=config.metrics.quality,
         memory=await _warm(config, engine, store.load() if store else Memory(), ports.clock),
         store=store,
         listeners=(

@@ -19,7 +19,7 @@ from planner.api.view import ServiceView
 from planner.fitting import TimedFit
 from planner.journal import Record
 from planner.outcome import outcome_of
-from policies.types import Binding, Decision, Observation, PerRole, PoolState, Role
+from policies.types import Binding, Decision, Observation, PerRole, PoolState, Prospect, Role
 
 _PREFIX = "pd_planner_"
 _TICK_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -132,7 +132,7 @@ def _by_role(values: PerRole[float | None]) -> dict[str, float | None]:
     return {str(role): value for role, value in values.items()}
 
 
-def _by_role_of(values: PerRole[int] | None) -> dict[str, float | None]:
+def _by_role_of(values: PerRole[int] | PerRole[float] | None) -> dict[str, float | None]:
     return _by_role(values.map(float)) if values else {}
 
 
@@ -193,19 +193,26 @@ def _decided(decision: Decision) -> Iterator[Sample]:
         "constraint",
         {str(constraint): float(constraint in decision.binding) for constraint in Binding},
     )
-    expected = decision.expected
-    if expected is None:
-        return
-    share = "at the objective's share of requests."
-    yield "expected_ttft_seconds", f"Predicted TTFT {share}", "", {"": expected.ttft_seconds}
-    yield "expected_itl_seconds", f"Predicted ITL {share}", "", {"": expected.itl_seconds}
-    yield (
-        "expected_attainment_fraction",
-        "Predicted share that meets it.",
-        "objective",
-        {
-            "ttft": expected.ttft_attainment,
-            "itl": expected.itl_attainment,
-            "joint": expected.joint_attainment,
-        },
-    )
+    prospect = decision.prospect
+    if prospect is not None:
+        yield from _foreseen(prospect)
+
+
+def _foreseen(prospect: Prospect) -> Iterator[Sample]:
+    under = {"now": prospect.now, "likely": prospect.likely, "planned": prospect.planned}
+    share = "at the objective's share of requests, under this demand."
+    ttft = {demand: expected.ttft_seconds for demand, expected in under.items()}
+    itl = {demand: expected.itl_seconds for demand, expected in under.items()}
+    met = {demand: expected.joint_attainment for demand, expected in under.items()}
+    yield "expected_ttft_seconds", f"Predicted TTFT {share}", "demand", ttft
+    yield "expected_itl_seconds", f"Predicted ITL {share}", "demand", itl
+    yield "expected_attainment_fraction", "Predicted share that meets both.", "demand", met
+    joint = prospect.planned.joint_attainment
+    gain = prospect.margins.map(lambda margin: margin.more.joint_attainment - joint)
+    loss = prospect.margins.map(lambda m: joint - m.fewer.joint_attainment if m.fewer else None)
+    yield "gain_of_one_more_fraction", "More requests in time.", "role", _by_role_of(gain)
+    yield "loss_of_one_fewer_fraction", "Fewer requests in time.", "role", _by_role(loss)
+    needed = prospect.needed_replicas
+    yield "needed_replicas", "What the demand calls for, unrounded.", "role", _by_role_of(needed)
+    ratio = "Prefill per decode replica at which neither side idles."
+    yield "efficient_ratio", ratio, "", {"": prospect.efficient_ratio}

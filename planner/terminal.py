@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from typing import TextIO
 
-from planner.explain import brief, explain
+from planner.explain import action, explain
 from planner.journal import Record
+from planner.quantities import seconds
 from policies.config import Slo
 from policies.types import Decision
 
@@ -19,7 +20,7 @@ class Terminal:
 
     def __init__(self, stream: TextIO, slo: Slo) -> None:
         self._stream = stream
-        self._slo = slo
+        self.slo = slo
         self._overwrites = stream.isatty()
         self._reasons: object = None
 
@@ -44,8 +45,20 @@ class Terminal:
         offered = "rate unknown" if rate is None else f"{rate:6.2f} req/s"
         reasons = _reasons(decision)
         known, self._reasons = reasons == self._reasons and not self._overwrites, reasons
-        said = brief(decision) if known else explain(decision, self._slo)
+        said = _brief(record) if known else explain(decision, self.slo)
         return f"{hours(decision.decided_at_seconds)}  {offered}  {said}"
+
+
+def _brief(record: Record) -> str:
+    """The decision, and instead of reasons that stand above what was measured."""
+    seen = record.observation
+    measured = [
+        f"{name} p95 {seconds(latency.p95_seconds)}"
+        for name, latency in (("TTFT", seen.ttft), ("ITL", seen.itl))
+        if latency.p95_seconds is not None
+    ]
+    told = f": measured {', '.join(measured)}" if measured else ""
+    return action(record.decision) + told
 
 
 def _reasons(decision: Decision) -> object:
@@ -56,7 +69,7 @@ def _reasons(decision: Decision) -> object:
     return (decision.current, decision.hold.reason, decision.binding, marks, decision.notes)
 
 
-def hours(seconds: float) -> str:
+def hours(elapsed_seconds: float) -> str:
     """Write a simulated time as h:mm:ss."""
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(int(elapsed_seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -179,15 +179,18 @@ class Capacity:
     @cached_property
     def batch_limit(self) -> float:
         """Sequences that one replica may hold: KV memory less headroom, or the engine's cap."""
-        law, shape = self.profile.decode, self.demand.shape
-        reserved = max(shape.prompt_tokens.mean + shape.output_tokens_mean, 1.0)
+        return min(self._batch_in_memory, self.profile.decode.max_sequences)
+
+    @cached_property
+    def _batch_in_memory(self) -> float:
+        law, held = self.profile.decode, self.demand.context_tokens_mean
         room = law.kv_capacity_tokens * (1.0 - self.settings.kv_headroom_fraction)
-        return min(room / reserved, law.max_sequences)
+        return room / max(held * self.demand.kv_held_factor, 1.0)
 
     @cached_property
     def batch_limit_is_memory(self) -> bool:
         """Whether KV memory, not the engine's cap, sets `batch_limit`."""
-        return self.batch_limit < self.profile.decode.max_sequences
+        return self._batch_in_memory < self.profile.decode.max_sequences
 
     def iteration_seconds(self, batch: float) -> float:
         """One decode iteration with `batch` sequences on a replica."""
@@ -208,8 +211,18 @@ class Capacity:
         return DecodeState(
             itl_attainment=law.at_most(batch_slo),
             itl_mean_seconds=self._itl_mean_seconds(replicas),
-            admission_wait=self._admission_wait(replicas, 1.0 - law.at_most(self.batch_limit)),
+            admission_wait=self._admission_wait(replicas, self._found_full(replicas, law)),
         )
+
+    def _found_full(self, replicas: int, law: BatchLaw) -> float:
+        """P(an arriving request finds no place in a batch, or no room in KV memory).
+
+        Memory in use varies with the number of sequences and with what each of them holds.
+        """
+        crowded = 1.0 - law.at_most(self.profile.decode.max_sequences)
+        spread = self.demand.shape.context_cv2 * (1.0 - law.utilisation)
+        memory = self._batch_law(replicas, wider=spread)
+        return max(crowded, 1.0 - memory.at_most(self._batch_in_memory))
 
     def _pool(self, replicas: int) -> int:
         """Replicas that share one queue."""
@@ -219,8 +232,8 @@ class Capacity:
         alone = self.iteration_seconds(1.0 / self._pool(replicas))
         return alone / (1.0 - self.decode_utilisation(replicas))
 
-    def _batch_law(self, replicas: int) -> BatchLaw:
-        pool, clump = self._pool(replicas), self._clump(self._itl_mean_seconds(replicas))
+    def _batch_law(self, replicas: int, wider: float = 0.0) -> BatchLaw:
+        pool, clump = self._pool(replicas), self._clump(self._itl_mean_seconds(replicas)) + wider
         return BatchLaw(
             pool=pool,
             clump=clump,
@@ -285,6 +298,14 @@ class Capacity:
         served = self.service_seconds_mean + transfer + decode.itl_mean_seconds
         return served + wait.mean_seconds + decode.admission_wait.mean_seconds
 
+    @cached_property
+    def least(self) -> PerRole[float]:
+        """Replicas that just keep up with the load, were there no chance in it."""
+        full = self.batch_limit
+        decode = self.demand.load.decode_tokens_per_second * self.iteration_seconds(full) / full
+        link = self.link_utilisation(PerRole(1, 1))
+        return PerRole(max(self.prefill_erlangs, link), max(decode, link))
+
     def flow(self, replicas: PerRole[int]) -> float:
         """Share of the offered requests that the narrowest stage can carry, at most 1."""
         load, full = self.demand.load, self.batch_limit
@@ -311,6 +332,7 @@ class Capacity:
                 replicas, wait, decode, slo.ttft_objective_seconds
             ),
             itl_attainment=decode.itl_attainment,
+            carried_fraction=self.flow(replicas),
         )
 
     def _itl_percentile(self, replicas: int, share: float) -> float:
@@ -336,12 +358,11 @@ class Capacity:
 
 def _smallest(share_within: Callable[[float], float], share: float) -> float:
     """Smallest x >= 0 with share_within(x) >= share, to 0.1%; infinite when there is none."""
-    high = 1e-3
+    low, high = 0.0, 1e-3
     while share_within(high) < share:
-        high *= 2.0
+        low, high = high, 4.0 * high
         if high > 1e6:
             return math.inf
-    low = 0.0
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if share_within(middle) >= share else (middle, high)

@@ -81,6 +81,12 @@ class Guards(Section):
         description="scale in only to the largest size wanted within this window; 300 s is the "
         "measured knee: 60 s costs attainment, 600 s costs GPU-hours for nothing",
     )
+    tolerated_misses: float = Field(
+        default=2.0,
+        ge=1.0,
+        description="scale out only where the pools in place are predicted to miss the objective "
+        "by more than this many times the share allowed; 1 is at once",
+    )
     stale_after_seconds: PositiveFloat = Field(
         default=60.0, description="an older observation is unknown, seconds"
     )
@@ -181,6 +187,9 @@ class PolicySettings(Section):
     )
     input_length_cv: NonNegativeFloat = Field(
         default=1.0, description="spread of prompt lengths where the metrics give only the mean"
+    )
+    output_length_cv: NonNegativeFloat = Field(
+        default=1.0, description="spread of answer lengths where a recommendation is asked for"
     )
     kv_headroom_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of KV memory kept free of planned load"

@@ -12,10 +12,13 @@ from policies.demand import Demand
 from policies.profile import Profile
 from policies.types import Binding, Expectation, PerRole, Role
 
+# Times what keeps up with the load: what that cannot do, no number of replicas is asked to.
+_PLENTY = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """The pair to run, what it is predicted to deliver, and what keeps it from being smaller.
+    """The pair to run, what judged it, and what keeps it from being smaller.
 
     `feasible` is False when no pair within the bounds meets the objective; `shortfall` then says
     what is missing.
@@ -23,29 +26,43 @@ class Solution:
 
     replicas: PerRole[int]
     gpus: int
-    expected: Expectation
+    capacity: Capacity
     binding: tuple[Binding, ...]
     feasible: bool
     shortfall: str | None = None
 
+    @property
+    def expected(self) -> Expectation:
+        """What the pair is predicted to deliver."""
+        return self.capacity.expect(self.replicas)
 
-def solve(demand: Demand, profile: Profile, settings: PolicySettings) -> Solution:
+
+def solve(
+    demand: Demand,
+    profile: Profile,
+    settings: PolicySettings,
+    in_place: PerRole[int] | None = None,
+) -> Solution:
     """Find the cheapest pair whose predicted joint attainment meets the objective.
 
     Joint means the product of TTFT and ITL attainment, so slack in one stage pays for the other.
     Exact over the integer lattice within the bounds: attainment never falls with either count, so
     for each prefill count the least decode count is found by bisection. When no pair in the budget
     meets the objective, the pair with the highest attainment (then the highest flow) is taken.
+
+    A pair `in_place` that costs less is kept while it misses little more than is allowed.
     """
     lattice = _Lattice(Capacity(profile, settings, demand))
     pair = lattice.cheapest()
     feasible = pair is not None
     if pair is None:
         pair = lattice.best_within_bounds()
+    elif in_place and lattice.gpus(in_place) < lattice.gpus(pair) and lattice.tolerates(in_place):
+        pair = in_place
     return Solution(
         replicas=pair,
         gpus=lattice.gpus(pair),
-        expected=lattice.capacity.expect(pair),
+        capacity=lattice.capacity,
         binding=lattice.binding(pair, feasible=feasible),
         feasible=feasible and lattice.attainable,
         shortfall=lattice.shortfall(pair, feasible=feasible),
@@ -68,14 +85,19 @@ class _Lattice:
     def _required(self) -> float:
         """Joint attainment to plan for.
 
-        Normally the objective. When some prompts are too long to meet it at any size, the others
-        must make up for them, but never by more than halving the misses allowed, so that an
-        infeasible objective cannot become an unbounded ask. Example: objective 0.95, 2% of prompts
-        infeasible: plan 0.95; 20% infeasible: plan 0.8 * 0.975.
+        Normally the objective. When some prompts are too long to meet it even with replicas in
+        plenty, the others must make up for them, but never by more than halving the misses
+        allowed, so that an infeasible objective cannot become an unbounded ask. Example: objective
+        0.95, 2% of prompts infeasible: plan 0.95; 20% infeasible: plan 0.8 * 0.975.
+
+        Plenty is a few times what keeps up, not infinity: a prompt that meets the objective only
+        when it never waits for anything would ask for any number of replicas.
         """
         share = self.capacity.settings.slo.attainment_fraction
-        ceiling = self.capacity.attainable.prefill or 1.0
-        return min(share, ceiling * (1.0 + share) / 2.0)
+        least = self.capacity.least
+        plenty = least.map(lambda replicas: _PLENTY * math.ceil(replicas) + 2)
+        ttft, itl = self.attainments(plenty)
+        return min(share, (ttft * itl or 1.0) * (1.0 + share) / 2.0)
 
     @property
     def attainable(self) -> bool:
@@ -107,6 +129,18 @@ class _Lattice:
         """Whether a pair meets the objective."""
         ttft, itl = self.attainments(pair)
         return ttft * itl >= self.required - 1e-12
+
+    def tolerates(self, pair: PerRole[int]) -> bool:
+        """Whether a pair within bounds misses no more than `tolerated_misses` times what it may.
+
+        Between that and the objective lie all the demands that differ by chance alone: a pool that
+        follows them goes up and down.
+        """
+        if any(pair[role] < self.low[role] for role in Role):
+            return False
+        ttft, itl = self.attainments(pair)
+        allowed = self.capacity.settings.guards.tolerated_misses * (1.0 - self.required)
+        return 1.0 - ttft * itl <= allowed
 
     def cheapest(self) -> PerRole[int] | None:
         """The cheapest pair that meets the objective; on equal cost, the one with more to spare."""
@@ -181,13 +215,14 @@ class _Lattice:
         if not feasible:
             found.append(Binding.BUDGET if self._over_budget_one_up(pair) else Binding.MAXIMUM)
             return tuple(found)
-        found += [self._binding_of(role, pair) for role in Role]
+        found += [self.binding_of(role, pair) for role in Role]
         return tuple(dict.fromkeys(found))
 
     def _over_budget_one_up(self, pair: PerRole[int]) -> bool:
         return self.gpus(pair) + min(self.cost) > self.budget
 
-    def _binding_of(self, role: Role, pair: PerRole[int]) -> Binding:
+    def binding_of(self, role: Role, pair: PerRole[int]) -> Binding:
+        """What would break with one replica less of a role."""
         if pair[role] <= self.low[role]:
             return Binding.MINIMUM
         fewer = pair.but(role, pair[role] - 1)

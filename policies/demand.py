@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from policies.lengths import Lengths
 from policies.profile import PrefillLaw, Profile
-from policies.types import Observation
+from policies.types import Observation, Role
 
 # Arrival dispersion is the variance over the mean of arrivals in bins of this length.
 DISPERSION_BIN_SECONDS = 5.0
+
+_LEAST_SEQUENCES = 20.0
+_MOST_HELD = 4.0
 
 
 def prefill_seconds(
@@ -48,25 +53,87 @@ class Load:
         )
 
 
+class Followed(NamedTuple):
+    """A load by its name in `Load`, and the role whose start-up time it is forecast over."""
+
+    name: str
+    role: Role
+    value: Callable[[Load], float]
+
+
+# Each load is followed by itself: a product of forecasts of rate and lengths would be biased,
+# because they move together.
+LOADS = (
+    Followed("prefill_erlangs", Role.PREFILL, lambda load: load.prefill_erlangs),
+    Followed("decode_tokens_per_second", Role.DECODE, lambda load: load.decode_tokens_per_second),
+    Followed("kv_token_steps_per_second", Role.DECODE, lambda load: load.kv_token_steps_per_second),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What requests look like, apart from how many there are."""
+    """What requests look like, apart from how many there are.
+
+    Prompts and answers are taken to be of independent lengths.
+    """
 
     prompt_tokens: Lengths
     prefix_hit_fraction: float
-    output_tokens_mean: float
+    output_tokens: Lengths
+
+    @property
+    def output_tokens_mean(self) -> float:
+        """Mean length of an answer."""
+        return self.output_tokens.mean
+
+    @property
+    def context_tokens_mean(self) -> float:
+        """Mean context that a generated token reads, E[O (I + O/2)] / E[O].
+
+        Long answers generate most of the tokens: with a coefficient of variation of 1 the mean
+        answer that a token belongs to is twice E[O], and the context is I + E[O], not I + E[O]/2.
+        """
+        output = self.output_tokens_mean
+        if output <= 0:
+            return self.prompt_tokens.mean
+        return self.prompt_tokens.mean + self.output_tokens.average(lambda o: o * o) / (2 * output)
+
+    @property
+    def context_cv2(self) -> float:
+        """Squared coefficient of variation of the context of sequences found in decode.
+
+        A sequence is found there in proportion to its answer, at a uniform place within it.
+        """
+        prompt, answer = self.prompt_tokens, self.output_tokens
+        output = answer.mean
+        if output <= 0 or self.context_tokens_mean <= 0:
+            return 0.0
+        squared = (
+            prompt.average(lambda i: i * i)
+            + prompt.mean * answer.average(lambda o: o**2) / output
+            + answer.average(lambda o: o**3) / (3 * output)
+        )
+        return max(squared / self.context_tokens_mean**2 - 1.0, 0.0)
+
+    def pooled(self, newer: Shape, share: float) -> Shape:
+        """The shape of these requests and newer ones, which make up `share` of them."""
+        hit = self.prefix_hit_fraction
+        return Shape(
+            prompt_tokens=self.prompt_tokens.pooled(newer.prompt_tokens, share),
+            prefix_hit_fraction=hit + share * (newer.prefix_hit_fraction - hit),
+            output_tokens=self.output_tokens.pooled(newer.output_tokens, share),
+        )
 
     def load_of(self, profile: Profile, requests_per_second: float) -> Load:
         """Work that this many requests per second bring."""
-        output = self.output_tokens_mean
-        tokens_per_second = requests_per_second * output
+        tokens_per_second = requests_per_second * self.output_tokens_mean
         return Load(
             prefill_erlangs=requests_per_second
             * self.prompt_tokens.average(
                 lambda n: prefill_seconds(profile.prefill, n, self.prefix_hit_fraction)
             ),
             decode_tokens_per_second=tokens_per_second,
-            kv_token_steps_per_second=tokens_per_second * (self.prompt_tokens.mean + output / 2),
+            kv_token_steps_per_second=tokens_per_second * self.context_tokens_mean,
         )
 
 
@@ -76,18 +143,21 @@ class Demand:
 
     `extra_transfers_per_second` counts KV hand-offs beyond those of the load, to clear a backlog.
     `arrival_dispersion` is the variance over the mean of arrivals within seconds: 1 for Poisson.
+    `kv_held_factor` is the KV memory that a sequence holds over what it has in use: above 1 where
+    the engine promises room for whole answers.
     """
 
     load: Load
     shape: Shape
     arrival_dispersion: float = 1.0
+    kv_held_factor: float = 1.0
     extra_transfers_per_second: float = 0.0
 
     @property
     def context_tokens_mean(self) -> float:
         """Mean context that a generated token reads."""
         if self.load.decode_tokens_per_second <= 0:
-            return self.shape.prompt_tokens.mean + self.shape.output_tokens_mean / 2
+            return self.shape.context_tokens_mean
         return self.load.kv_token_steps_per_second / self.load.decode_tokens_per_second
 
 
@@ -97,12 +167,30 @@ def shape_of(observation: Observation, known: Shape | None) -> Shape | None:
     None while prompt or output lengths were never seen.
     """
     prompt = observation.input_tokens or (known.prompt_tokens if known else None)
-    output = observation.output_tokens_mean
+    output = observation.output_tokens
+    if output is None and observation.output_tokens_mean is not None:
+        output = Lengths.lognormal(observation.output_tokens_mean)
     if output is None and known:
-        output = known.output_tokens_mean
+        output = known.output_tokens
     hit = observation.prefix_hit_fraction
     if hit is None:
         hit = known.prefix_hit_fraction if known else 0.0
     if prompt is None or output is None:
         return None
-    return Shape(prompt_tokens=prompt, prefix_hit_fraction=hit, output_tokens_mean=output)
+    return Shape(prompt_tokens=prompt, prefix_hit_fraction=hit, output_tokens=output)
+
+
+def kv_held_factor(
+    observation: Observation, ready_replicas: int, shape: Shape, profile: Profile
+) -> float | None:
+    """KV memory that a sequence was seen to hold, over the context it is expected to have.
+
+    Above 1 where the engine promises room for whole answers, or prompts and answers are long
+    together; below it where sequences share prefixes. Too few sequences tell nothing: None.
+    """
+    running, usage = observation.running_requests.decode, observation.kv_usage_fraction
+    if running is None or usage is None or running < _LEAST_SEQUENCES:
+        return None
+    held = usage * profile.decode.kv_capacity_tokens * ready_replicas / running
+    expected = shape.context_tokens_mean
+    return min(max(held / expected, 1 / _MOST_HELD), _MOST_HELD) if expected > 0 else None

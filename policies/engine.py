@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from policies import guards
+from policies.answers import as_arrived
 from policies.backlog import diagnose, drained
 from policies.calibration import drift_notes, learn, slowed
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
-from policies.demand import Demand, Load, Shape, shape_of
+from policies.demand import Demand, Load, Shape, kv_held_factor, shape_of
 from policies.evidence import Witness
 from policies.facts import (
     as_found,
@@ -26,7 +27,9 @@ from policies.facts import (
     within,
 )
 from policies.fallback import decide_blind
+from policies.foresight import foresee
 from policies.lengths import Lengths
+from policies.level import levels_of
 from policies.memory import Memory, Sized
 from policies.outlook import floor, follow, outlook, told, turn_notes
 from policies.profile import Profile
@@ -47,8 +50,22 @@ from policies.types import (
 
 # Stands in for the shape of requests where none was ever seen and none arrive.
 _NO_REQUESTS = Shape(
-    prompt_tokens=Lengths((1.0,), (1.0,)), prefix_hit_fraction=0.0, output_tokens_mean=1.0
+    prompt_tokens=Lengths((1.0,), (1.0,)),
+    prefix_hit_fraction=0.0,
+    output_tokens=Lengths((1.0,), (1.0,)),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The pair to run now, what of it will be needed still when the backlog is cleared, and notes.
+
+    Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
+    """
+
+    solution: Solution
+    lasting: PerRole[int]
+    notes: tuple[str, ...]
 
 
 class Engine:
@@ -99,46 +116,64 @@ class Engine:
         if isinstance(seen, Hold):
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
-        load, shape = seen
+        rate, load, shape = seen
         followed = memory.trackers
-        memory = self._note(memory, load, shape, now_seconds)
+        memory = self._note(memory, rate, load, shape, observation.window_seconds, now_seconds)
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
-        memory = memory.with_dispersion(
-            observation.arrival_dispersion, self.settings.arrival_dispersion
+        memory = memory.with_traits(
+            observation.arrival_dispersion,
+            self.settings.arrival_dispersion,
+            kv_held_factor(observation, found.decode.ready_replicas, shape, self.profile),
         )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        solution, notes = self._reachable(observation, memory, shape, supply(found))
-        bounds = self._bounds(solution, found, observation.trust, cap)
-        decision, memory = self._settle(solution, bounds, memory, now_seconds)
+        shape = memory.shape or shape
+        sizing = self._reachable(observation, memory, shape, found)
+        bounds = self._bounds(sizing.solution, found, observation.trust, cap)
+        decision, memory = self._settle(sizing, bounds, memory, now_seconds)
+        notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
-        return replace(decision, notes=notes, forecasts=told(memory.trackers)), memory
+        forecasts = told(memory.trackers)
+        foresight = foresee(solution.capacity, self.profile, memory, forecasts)
+        return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _reachable(
-        self, observation: Observation, memory: Memory, shape: Shape, most: PerRole[int | None]
-    ) -> tuple[Solution, tuple[str, ...]]:
+        self,
+        observation: Observation,
+        memory: Memory,
+        shape: Shape,
+        found: PerRole[PoolState],
+    ) -> Sizing:
         """Solve; where a role cannot reach its size, size the other one beside what it can reach.
 
         The role itself keeps the size wanted, so that what is stuck is still asked for.
         """
-        wanted, notes = self._solve(observation, memory, shape)
-        lacks = wanted.replicas.zip(most).map(
+        in_place = found.map(lambda pool: pool.desired_replicas)
+        most = supply(found)
+        wanted = self._solve(observation, memory, shape, in_place)
+        lacks = wanted.solution.replicas.zip(most).map(
             lambda pair: pair[1] is not None and pair[0] > pair[1]
         )
         if not any(lacks):
-            return wanted, notes
+            return wanted
         beside = Engine(self.profile, short_of(self.settings, most))
-        solution, notes = beside._solve(observation, memory, shape)
-        replicas = PerRole.of(lambda role: (wanted if lacks[role] else solution).replicas[role])
-        return replace(solution, replicas=replicas), notes
+        sizing = beside._solve(observation, memory, shape, None)
+        replicas = PerRole.of(
+            lambda role: (wanted if lacks[role] else sizing).solution.replicas[role]
+        )
+        return replace(sizing, solution=replace(sizing.solution, replicas=replicas))
 
     def _solve(
-        self, observation: Observation, memory: Memory, shape: Shape
-    ) -> tuple[Solution, tuple[str, ...]]:
+        self,
+        observation: Observation,
+        memory: Memory,
+        shape: Shape,
+        in_place: PerRole[int] | None,
+    ) -> Sizing:
         """Size for the outlook and the work that waits; return the notes for the operator too."""
         slowness = self._slowness(memory)
         profile = slowed(self.profile, slowness)
@@ -146,16 +181,21 @@ class Engine:
         least = floor(self.settings, memory.seconds[-1]).map(
             lambda rate: shape.load_of(self.profile, rate)
         )
-        load = outlook(memory.trackers, memory.loads[-1], least)
+        seen = levels_of(memory, self.settings, observation.window_seconds)
+        load = outlook(memory.trackers, seen, least)
         demand = Demand(
             load=load.slowed(slowness.prefill),
             shape=shape,
-            arrival_dispersion=memory.arrival_dispersion or self.settings.arrival_dispersion,
+            arrival_dispersion=memory.dispersion(self.settings.arrival_dispersion),
+            kv_held_factor=memory.kv_held_factor.mean,
         )
-        demand = drained(demand, waiting, profile, self.settings.drain_seconds)
-        solution = solve(demand, profile, self.settings)
+        steady = solve(demand, profile, self.settings, in_place)
+        solution = steady
+        if not waiting.calm:
+            demand = drained(demand, waiting, profile, self.settings.drain_seconds)
+            solution = solve(demand, profile, self.settings)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return solution, tuple(note for note in notes if note)
+        return Sizing(solution, steady.replicas, tuple(note for note in notes if note))
 
     def _slowness(self, memory: Memory) -> PerRole[float]:
         """By how much replicas are taken to be slower than their profile."""
@@ -176,7 +216,11 @@ class Engine:
         witness = Witness(
             observation=observation,
             pools=found,
-            demand=replace(now, arrival_dispersion=memory.arrival_dispersion or 1.0),
+            demand=replace(
+                now,
+                arrival_dispersion=memory.dispersion(1.0),
+                kv_held_factor=memory.kv_held_factor.mean,
+            ),
             profile=self.profile,
             settings=self.settings,
             waited_requests=memory.prefill_waiting,
@@ -198,18 +242,29 @@ class Engine:
             at = observation.observed_at_seconds
             seen = self._see(observation, memory, at)
             if not isinstance(seen, Hold) and (not memory.seconds or at > memory.seconds[-1]):
-                memory = here._note(memory, *seen, at)
+                memory = here._note(memory, *seen, observation.window_seconds, at)
         return memory
 
-    def _note(self, memory: Memory, load: Load, shape: Shape, now_seconds: float) -> Memory:
+    def _note(
+        self,
+        memory: Memory,
+        requests_per_second: float,
+        load: Load,
+        shape: Shape,
+        window_seconds: float,
+        now_seconds: float,
+    ) -> Memory:
         """Remember a load and show it to the forecast."""
-        memory = memory.with_load(now_seconds, load, shape)
-        return replace(memory, trackers=follow(memory.trackers, memory, self.settings, now_seconds))
+        memory = memory.with_load(now_seconds, requests_per_second, load, shape)
+        seen = levels_of(memory, self.settings, window_seconds)
+        return replace(
+            memory, trackers=follow(memory.trackers, seen.now, self.settings, now_seconds)
+        )
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float
-    ) -> tuple[Load, Shape] | Hold:
-        """Turn an observation into the load offered now, or say why it cannot be known."""
+    ) -> tuple[float, Load, Shape] | Hold:
+        """Arrival rate, load and shape of what is offered now, or why they cannot be known."""
         age = now_seconds - observation.observed_at_seconds
         if age > self.settings.guards.stale_after_seconds:
             return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
@@ -223,7 +278,25 @@ class Engine:
         if shape is None:
             why = "requests arrive, but their prompt or output lengths were never seen"
             return Hold(HoldReason.METRICS_UNKNOWN, "; ".join((why, *observation.problems)))
-        return shape.load_of(self.profile, rate), shape
+        if observation.output_tokens is not None:
+            shape = self._as_arrived(shape, observation, memory, now_seconds)
+        return rate, shape.load_of(self.profile, rate), shape
+
+    def _as_arrived(
+        self, shape: Shape, observation: Observation, memory: Memory, now_seconds: float
+    ) -> Shape:
+        """The shape of what arrives now: answers that end now belong to earlier arrivals."""
+        rate = observation.requests_per_second
+        itl_seconds = observation.itl.mean_seconds
+        if rate is None or itl_seconds is None:
+            return shape
+        answers = as_arrived(
+            shape.output_tokens,
+            (*memory.seconds, now_seconds),
+            (*memory.arrivals, rate),
+            itl_seconds,
+        )
+        return replace(shape, output_tokens=answers)
 
     def _bounds(
         self, solution: Solution, found: PerRole[PoolState], trust: Trust, cap: GpuCap | None
@@ -243,7 +316,7 @@ class Engine:
         )
 
     def _settle(
-        self, solution: Solution, bounds: guards.Context, memory: Memory, now_seconds: float
+        self, sizing: Sizing, bounds: guards.Context, memory: Memory, now_seconds: float
     ) -> tuple[Decision, Memory]:
         """Pass the solved pair through the guards and say what came of it."""
         current = bounds.current
@@ -251,7 +324,8 @@ class Engine:
         if not memory.sizes_since(now_seconds - window):
             # After a restart or an outage the size found is all that is known to be needed.
             memory = memory.with_size(Sized(now_seconds, current), window)
-        memory = memory.with_size(Sized(now_seconds, solution.replicas), window)
+        memory = memory.with_size(Sized(now_seconds, sizing.lasting), window)
+        solution = sizing.solution
         target, limiters = guards.apply(
             replace(bounds, recent=memory.sizes_since(now_seconds - window))
         )
@@ -260,7 +334,6 @@ class Engine:
             current=current,
             target=target,
             raw=solution.replicas,
-            expected=solution.expected,
             binding=solution.binding,
             hold=_why_nothing_changes(current, target, solution.replicas, limiters),
             limiters=limiters,

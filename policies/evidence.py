@@ -98,6 +98,9 @@ class Witness:
         observed, shape = self.observation.itl.mean_seconds, self.demand.shape
         if not observed or not self._rate:
             return None
+        stay_seconds = shape.output_tokens_mean * observed
+        if self.calm_seconds <= self.observation.window_seconds + stay_seconds:
+            return None  # what a backlog released is in the batches, beside what arrives
         batch = self._rate * shape.output_tokens_mean * observed / self._ready.decode
         capacity = self._capacity(UNCALIBRATED)
         predicted = capacity.iteration_seconds(min(batch, capacity.batch_limit))

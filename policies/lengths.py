@@ -73,14 +73,17 @@ class Lengths:
         """Condense observed lengths to at most 15 points; None without any."""
         if not len(tokens):
             return None
-        count = len(tokens)
-        bounds = [round(share * count) for share in _CUTS]
-        groups = np.split(np.sort(tokens), bounds[1:-1])
-        groups = [group for group in groups if len(group)]
-        return cls(
-            tuple(float(group.mean()) for group in groups),
-            tuple(len(group) / count for group in groups),
-        )
+        return cls._condensed(np.sort(tokens), np.full(len(tokens), 1.0 / len(tokens)))
+
+    @classmethod
+    def _condensed(cls, tokens: NDArray[np.float64], weights: NDArray[np.float64]) -> Lengths:
+        """Means of ascending `tokens` between the cuts; a point on a cut counts on both sides."""
+        reached = np.concatenate(([0.0], np.cumsum(weights)))
+        sums = np.concatenate(([0.0], np.cumsum(weights * tokens)))
+        cuts = np.asarray(_CUTS)
+        between = np.diff(np.interp(cuts, reached / reached[-1], sums / reached[-1]))
+        means = np.maximum.accumulate(between / np.diff(cuts))  # rounding may swap equal ones
+        return cls(tuple(means.tolist()), _SHARES)
 
     @property
     def mean(self) -> float:
@@ -90,6 +93,19 @@ class Lengths:
     def average(self, value: Callable[[float], float]) -> float:
         """Expected `value` of a request's length."""
         return sum(w * value(n) for n, w in zip(self.tokens, self.weights, strict=True))
+
+    def pooled(self, newer: Lengths, share: float) -> Lengths:
+        """Both together, the newer ones making up `share` of them; at most 15 points."""
+        tokens = np.array(self.tokens + newer.tokens)
+        weights = np.array(self.weights) * (1.0 - share), np.array(newer.weights) * share
+        order = np.argsort(tokens)
+        return Lengths._condensed(tokens[order], np.concatenate(weights)[order])
+
+    def weighed(self, weight: Callable[[float], float]) -> Lengths:
+        """The same lengths, each as probable as before times its weight (above 0)."""
+        shares = [w * weight(n) for n, w in zip(self.tokens, self.weights, strict=True)]
+        total = sum(shares)
+        return Lengths(self.tokens, tuple(share / total for share in shares))
 
     def scaled(self, factor: float) -> Lengths:
         """Every length times `factor`."""

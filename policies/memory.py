@@ -13,13 +13,15 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationErr
 
 from forecasting.state import encode, restore
 from forecasting.tracker import Tracker
+from policies.average import Average
 from policies.calibration import UNCALIBRATED, Calibration
 from policies.demand import Load, Shape
 from policies.types import PerRole
 
 VERSION = 1
-_DISPERSION_SECONDS = 600.0
+_NEVER_HELD = Average(1.0)
 _NEVER_MEASURED: PerRole[float | None] = PerRole(None, None)
+_SHAPE_SECONDS = 300.0
 _LOADS = 64  # ticks to average decode load over; the trackers remember the rest
 
 
@@ -35,6 +37,8 @@ class Sized:
 class Memory:
     """Past loads and raw sizes, the last known shape of requests, and what replicas taught.
 
+    `loads` and `arrivals` (requests per second) were seen at `seconds`.
+
     The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
     each role's start-up time as measured; None was never measured. `intent` is a change that was
     begun and is not known to be done.
@@ -46,11 +50,12 @@ class Memory:
     version: int = VERSION
     seconds: tuple[float, ...] = ()
     loads: tuple[Load, ...] = ()
+    arrivals: tuple[float, ...] = ()
     sizes: tuple[Sized, ...] = ()
     shape: Shape | None = None
     calibration: Calibration = UNCALIBRATED
-    arrival_dispersion: float | None = None
-    dispersion_samples: int = 0
+    arrival_dispersion: Average | None = None
+    kv_held_factor: Average = _NEVER_HELD
     prefill_waiting: float | None = None
     queued_at_seconds: float | None = None
     lead_seconds: PerRole[float | None] = _NEVER_MEASURED
@@ -66,34 +71,44 @@ class Memory:
         """Time between the two newest loads; 0 with fewer than two."""
         return self.seconds[-1] - self.seconds[-2] if len(self.seconds) > 1 else 0.0
 
-    def with_load(self, now_seconds: float, load: Load, shape: Shape) -> Memory:
+    def with_load(
+        self, now_seconds: float, requests_per_second: float, load: Load, shape: Shape
+    ) -> Memory:
         """Append the load seen now; a time that is not later than the newest starts afresh."""
         known = self if not self.seconds or now_seconds > self.seconds[-1] else Memory()
         return replace(
             self,
             seconds=(*known.seconds, now_seconds)[-_LOADS:],
             loads=(*known.loads, load)[-_LOADS:],
-            shape=shape,
+            arrivals=(*known.arrivals, requests_per_second)[-_LOADS:],
+            shape=known.pooled_shape(now_seconds, shape),
         )
+
+    def pooled_shape(self, now_seconds: float, newest: Shape) -> Shape:
+        """The shape of the requests of the last minutes: a window's longest prompts are chance."""
+        if self.shape is None or not self.seconds:
+            return newest
+        elapsed_seconds = now_seconds - self.seconds[-1]
+        return self.shape.pooled(newest, 1.0 - math.exp(-elapsed_seconds / _SHAPE_SECONDS))
 
     def stay_seconds(self, itl_seconds: float) -> float:
         """How long a request of the last known shape stays in decode."""
         return self.shape.output_tokens_mean * itl_seconds if self.shape else 0.0
 
-    def with_dispersion(self, seen: float | None, prior: float) -> Memory:
-        """Average in a dispersion seen now, over ten minutes; `prior` counts as one sample."""
-        if seen is None:
-            return self
-        known = prior if self.arrival_dispersion is None else self.arrival_dispersion
-        weight = max(
-            1.0 - math.exp(-self.step_seconds / _DISPERSION_SECONDS),
-            1.0 / (self.dispersion_samples + 2),
-        )
+    def with_traits(
+        self, dispersion: float | None, prior_dispersion: float, kv_held: float | None
+    ) -> Memory:
+        """Average in what was seen now of how arrivals come and how KV memory is held."""
+        arrivals = self.arrival_dispersion or Average(prior_dispersion)
         return replace(
             self,
-            arrival_dispersion=known + weight * (seen - known),
-            dispersion_samples=self.dispersion_samples + 1,
+            arrival_dispersion=arrivals.plus(dispersion, self.step_seconds),
+            kv_held_factor=self.kv_held_factor.plus(kv_held, self.step_seconds),
         )
+
+    def dispersion(self, prior: float) -> float:
+        """How arrivals come: variance over mean within seconds; `prior` until it was measured."""
+        return self.arrival_dispersion.mean if self.arrival_dispersion else prior
 
     def with_size(self, sized: Sized, window_seconds: float) -> Memory:
         """Append a raw size, forgetting those older than the window."""

@@ -3,59 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from forecasting.events import Calendar, Event
-from forecasting.forecast import Mode
-from forecasting.recent import trailing_mean
+from forecasting.forecast import Forecast, Mode
 from forecasting.target import Target
 from forecasting.tracker import ALWAYS, Tracker, TrackerSettings
 from policies.config import PolicySettings
-from policies.demand import Load
-from policies.memory import Memory
+from policies.demand import LOADS, Followed, Load
+from policies.level import Levels
 from policies.types import LoadForecast, PerRole, Role
 
 
-class Followed(NamedTuple):
-    """A load by its name in `Load`, and the role whose start-up time it is forecast over."""
-
-    name: str
-    role: Role
-    value: Callable[[Load], float]
-
-
-# Each load is followed by a tracker of its own: a product of forecasts of rate and lengths would
-# be biased, because they move together.
-LOADS = (
-    Followed("prefill_erlangs", Role.PREFILL, lambda load: load.prefill_erlangs),
-    Followed("decode_tokens_per_second", Role.DECODE, lambda load: load.decode_tokens_per_second),
-    Followed("kv_token_steps_per_second", Role.DECODE, lambda load: load.kv_token_steps_per_second),
-)
-
-
 def follow(
-    trackers: tuple[Tracker, ...], memory: Memory, settings: PolicySettings, now_seconds: float
+    trackers: tuple[Tracker, ...], level: Load, settings: PolicySettings, now_seconds: float
 ) -> tuple[Tracker, ...]:
-    """Show the newest load to the trackers, one for each of `LOADS`, in their order.
+    """Show the load of now to the trackers, one for each of `LOADS`, in their order.
 
-    Decode load is first averaged over the time a request resides there: a sequence of 2,000 tokens
-    at 40 ms stays for 80 s, and arrivals that come and go within that time never meet in a batch.
     Trackers kept under other settings carry their history over.
     """
-    stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
     followed = []
     for i, (_, role, value) in enumerate(LOADS):
         wanted = tracker_settings(settings, role)
         tracker = trackers[i].under(wanted) if trackers else Tracker.fresh(wanted)
-        averaged = trailing_mean(
-            memory.seconds_array(),
-            memory.history(value),
-            stay_seconds if role is Role.DECODE else 0.0,
-        )
-        followed.append(tracker.update(now_seconds, float(averaged[-1])))
+        followed.append(tracker.update(now_seconds, value(level)))
     return tuple(followed)
 
 
@@ -117,6 +89,9 @@ def turn_notes(before: tuple[Tracker, ...], after: tuple[Tracker, ...]) -> tuple
     return tuple(notes)
 
 
+# Times what is seen: the most to be ready for on the word of errors alone.
+_MOST_WITHOUT_MODEL = 1.25
+
 _WORDS = ("prefill work", "decode tokens", "KV reads")
 
 
@@ -137,16 +112,32 @@ def floor(settings: PolicySettings, now_seconds: float) -> PerRole[float]:
     return PerRole.of(promised)
 
 
-def outlook(trackers: tuple[Tracker, ...], now: Load, least: PerRole[Load]) -> Load:
-    """Calibrated upper quantile of each load, never below what is offered now nor `least`."""
+def _told_at_most(forecast: Forecast, seen: float) -> float:
+    """Upper quantile, as far as there is evidence for it; 0 where nothing is forecast.
 
-    def ahead(tracker: Tracker, offered: float) -> float:
-        upper = tracker.forecast.upper
-        return offered if upper is None or math.isnan(upper) else max(upper, offered)
+    One jump that nobody foresaw makes a whole window of forecasts too low, and the quantile of
+    errors that remembers it would promise the same jump again for hours. Where no model has shown
+    that it foresees anything, the promise stays near the load that is seen.
+    """
+    upper, centre = forecast.upper, forecast.centre
+    if upper is None or centre is None or math.isnan(upper):
+        return 0.0
+    if forecast.mode is Mode.ENSEMBLE:
+        return upper
+    return min(upper, _MOST_WITHOUT_MODEL * max(centre, seen))
+
+
+def outlook(trackers: tuple[Tracker, ...], seen: Levels, least: PerRole[Load]) -> Load:
+    """Calibrated upper quantile of each load, never below what is seen now, or surely rises."""
+
+    def most(tracker: Tracker, load: Followed) -> float:
+        return max(
+            _told_at_most(tracker.forecast, load.value(seen.now)),
+            *(load.value(at) for at in (*seen, least[load.role])),
+        )
 
     prefill, tokens, steps = (
-        max(ahead(tracker, load.value(now)), load.value(least[load.role]))
-        for tracker, load in zip(trackers, LOADS, strict=True)
+        most(tracker, load) for tracker, load in zip(trackers, LOADS, strict=True)
     )
     return Load(
         prefill_erlangs=prefill, decode_tokens_per_second=tokens, kv_token_steps_per_second=steps

@@ -15,12 +15,10 @@ def recommend(
     *,
     requests_per_second: float,
     input_tokens: Lengths,
-    output_tokens_mean: float,
+    output_tokens: Lengths,
 ) -> Solution:
     """Size both pools for a steady load, without history, guards or a running fleet."""
-    shape = Shape(
-        prompt_tokens=input_tokens, prefix_hit_fraction=0.0, output_tokens_mean=output_tokens_mean
-    )
+    shape = Shape(prompt_tokens=input_tokens, prefix_hit_fraction=0.0, output_tokens=output_tokens)
     demand = Demand(
         load=shape.load_of(profile, requests_per_second),
         shape=shape,

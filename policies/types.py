@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -228,17 +229,62 @@ class Binding(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What a pair of pools is predicted to deliver. Percentiles are at the SLO's own share."""
+    """What a pair of pools is predicted to deliver. Percentiles are at the SLO's own share.
+
+    `carried_fraction` is the share of the offered requests that the narrowest stage can carry: 1
+    unless it is overloaded.
+    """
 
     ttft_seconds: float
     itl_seconds: float
     ttft_attainment: float
     itl_attainment: float
+    carried_fraction: float
 
     @property
     def joint_attainment(self) -> float:
         """Share of requests that meet both, taking the two stages as independent."""
         return self.ttft_attainment * self.itl_attainment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """One replica of a role more and one fewer, the other role as it is; `gpus` is its cost.
+
+    `fewer` is None below one replica. `binding` is what forbids one fewer; None where it would
+    still do, or where the pair falls short already.
+    """
+
+    gpus: int
+    more: Expectation
+    fewer: Expectation | None
+    binding: Binding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What a pair is predicted to deliver, how sure that is, and what the pairs beside it would.
+
+    `planned` is under the demand planned for, as are margins and needs; `likely` and `now` are
+    under the centre of the forecast and the demand seen now. `sufficient` says whether the pair
+    is as good as the solve asks. `needed_replicas` is not rounded; infinite when no number helps.
+    How each is worked out: `policies.foresight`.
+    """
+
+    replicas: PerRole[int]
+    now: Expectation
+    likely: Expectation
+    planned: Expectation
+    sufficient: bool
+    margins: PerRole[Margin]
+    needed_replicas: PerRole[float]
+
+    @property
+    def efficient_ratio(self) -> float | None:
+        """Prefill replicas per decode replica at which neither side idles; None without one."""
+        prefill, decode = self.needed_replicas
+        known = 0.0 < prefill < math.inf and 0.0 < decode < math.inf
+        return prefill / decode if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,13 +307,17 @@ class LoadForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to run, and every reason behind it. `target` equals the current size on a hold."""
+    """What to run, and every reason behind it. `target` equals the current size on a hold.
+
+    `foresight` predicts for any pair, under what was known at the time; None when nothing was
+    sized. It is asked only where a decision is shown, because it takes longer than to decide.
+    """
 
     decided_at_seconds: float
     current: PerRole[int] | None
     target: PerRole[int] | None
     raw: PerRole[int] | None = None
-    expected: Expectation | None = None
+    foresight: Callable[[PerRole[int]], Prospect] | None = None
     binding: tuple[Binding, ...] = ()
     hold: Hold | None = None
     limiters: tuple[Limiter, ...] = ()
@@ -278,3 +328,10 @@ class Decision:
     def changes(self) -> bool:
         """Whether applying this decision would change a replica count."""
         return self.hold is None
+
+    @property
+    def prospect(self) -> Prospect | None:
+        """What the target is predicted to deliver; None when nothing was sized."""
+        if self.foresight is None or self.target is None:
+            return None
+        return self.foresight(self.target)

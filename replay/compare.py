@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from policies.config import PolicySettings, Slo
 from policies.profile import Profile
 from policies.types import PerRole
 from replay.backends import BACKENDS, NATIVE
+from replay.backlogs import Backlogs
 from replay.baselines.registry import BOUND, CONTENDERS
 from replay.bound import relaxed_gpu_hours
 from replay.compiled import numba_installed
+from replay.flaps import Flaps
 from replay.physics import Physics
 from replay.requests import Requests
 from replay.scene import TICK_SECONDS, Scene
@@ -35,6 +37,17 @@ _WORTH_COMPILING = 1_000_000  # requests, about 20 s of the simulator as plain P
 _WORTH_LOADING = 100_000
 _REPLAYS_OF_SEARCH = 60
 _MOST_IN_MEMORY = 5_000_000  # requests; 160 MB
+
+
+class Playable(Protocol):
+    """What a case is played on; cheap to send to another process."""
+
+    @property
+    def name(self) -> str:
+        """What results are told apart by."""
+
+    def open(self, seed: int = 0) -> Trace:
+        """Give the requests; TraceError when they cannot be had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +71,22 @@ class Workload:
 
     def open(self, seed: int = 0) -> Trace:
         """Open the trace at the rate asked for; one that fits is read into memory at once."""
-        trace = scale_rate(self.unscaled(seed), self.rate_scale, seed=seed)
-        parts, rows = [], 0
-        for part in trace.chunks():
-            parts.append(part)
-            rows += len(part)
-            if rows > _MOST_IN_MEMORY:
-                return trace
-        return of_requests(trace.name, Requests.concat(parts))
+        return in_memory(scale_rate(self.unscaled(seed), self.rate_scale, seed=seed))
 
     def scaled_automatically(self, profile: Profile, slo: Slo) -> Workload:
         """The same at the rate at which its peak needs about twelve replicas."""
         return replace(self, rate_scale=auto_rate_scale(self.unscaled(), profile, slo))
+
+
+def in_memory(trace: Trace) -> Trace:
+    """Draw or read a trace once for all passes over it, if it fits."""
+    parts, rows = [], 0
+    for part in trace.chunks():
+        parts.append(part)
+        rows += len(part)
+        if rows > _MOST_IN_MEMORY:
+            return trace
+    return of_requests(trace.name, Requests.concat(parts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +132,7 @@ class Case:
     """
 
     policy: str
-    workload: Workload
+    workload: Playable
     stage: Stage
     seed: int = 0
     knobs: Mapping[str, Any] = field(default_factory=dict)
@@ -174,12 +191,18 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What came of one case. `relaxed_gpu_hours` is the fluid model's, with the bound only."""
+    """What came of one case. `relaxed_gpu_hours` is the fluid model's, with the bound only.
+
+    `backlog_seconds` is the longest backlog, `drain_seconds` the longest that one took to drain.
+    """
 
     case: Case
     score: Score
     scaling_events_per_hour: float
     p_d_ratio_mean: float | None
+    flaps: int = 0
+    backlog_seconds: float = 0.0
+    drain_seconds: float = 0.0
     timeline: tuple[Moment, ...] = ()
     relaxed_gpu_hours: float | None = None
 
@@ -190,16 +213,23 @@ def play(case: Case) -> Run:
     scene = case.stage.scene(trace, seed=case.seed, compiled=_compiled(trace, case.policy))
     contender = CONTENDERS[case.policy]
     policy = contender.make(scene, contender.knobs(**case.knobs))
-    timeline = Timeline()
-    score = BACKENDS[case.backend](
-        scene, policy, tick_seconds=contender.tick_seconds, on_step=timeline.add
-    )
+    timeline, flaps = Timeline(), Flaps()
+    backlogs = Backlogs(case.stage.settings.slo.ttft_seconds)
+
+    def see(step: Step) -> None:
+        for watching in (timeline, flaps, backlogs):
+            watching.add(step)
+
+    score = BACKENDS[case.backend](scene, policy, tick_seconds=contender.tick_seconds, on_step=see)
     hours = timeline.seconds / 3600
     return Run(
         case=case,
         score=score,
         scaling_events_per_hour=score.scaling_events / hours if hours else 0.0,
         p_d_ratio_mean=timeline.p_d_ratio_mean,
+        flaps=flaps.count,
+        backlog_seconds=backlogs.longest_seconds,
+        drain_seconds=backlogs.drain_seconds,
         timeline=tuple(timeline.moments),
         relaxed_gpu_hours=relaxed_gpu_hours(scene) if case.policy == BOUND else None,
     )
@@ -265,4 +295,7 @@ def as_dict(run: Run) -> dict[str, Any]:
         **asdict(run.score),
         "scaling_events_per_hour": run.scaling_events_per_hour,
         "p_d_ratio_mean": run.p_d_ratio_mean,
+        "flaps": run.flaps,
+        "backlog_seconds": run.backlog_seconds,
+        "drain_seconds": run.drain_seconds,
     }

@@ -68,6 +68,7 @@ class Meter:
             requests_per_second=len(prompts) / span if span > 0 else None,
             arrival_dispersion=_dispersion(self._arrivals.values(), now, span),
             input_tokens=Lengths.from_samples(prompts),
+            output_tokens=Lengths.from_samples(outputs),
             output_tokens_mean=float(outputs.mean()) if len(outputs) else None,
             prefix_hit_fraction=float(cached / prompts.sum()) if prompts.sum() > 0 else None,
             ttft=_latency(self._ttft.values()),

@@ -20,8 +20,10 @@ from replay.traces import Trace, TraceError
 WINDOW_SECONDS = 60.0
 FIRST_SECONDS = 300.0  # what a fleet is taken to be sized for when a run begins
 
-# Prompt lengths are counted in bins 1.41 times as wide as the one below, up to 262,144 tokens.
+# Lengths are counted in bins 1.41 times as wide as the one below, up to 262,144 tokens.
 _EDGES = np.geomspace(16.0, 2.0**18, 29)
+_BINS = len(_EDGES) + 1
+_PROMPTS = 6  # columns before the counts of prompts by length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,8 @@ class Offered:
     """The work that arrives in consecutive windows; all columns have one row per window.
 
     Decode work is spread over the time that requests reside there at the ITL objective, because
-    that is when it must be done. `prompt_counts[w, b]` counts window w's prompts in length bin b.
+    that is when it must be done. `prompt_counts[w, b]` counts window w's prompts in length bin b,
+    `output_counts` its answers.
     """
 
     window_seconds: float
@@ -39,8 +42,9 @@ class Offered:
     kv_token_steps_per_second: Floats
     prompt_tokens: Floats
     prompt_counts: Floats
+    output_tokens: Floats
+    output_counts: Floats
     prefix_hit_fraction: float
-    output_tokens_mean: float
     arrival_dispersion: float
 
     def __len__(self) -> int:
@@ -69,17 +73,19 @@ class Offered:
         requests = float(self.requests[windows].sum())
         if requests == 0:
             windows, requests = slice(None), float(self.requests.sum())
-        counts = self.prompt_counts[windows].sum(axis=0)
-        lengths = Lengths.from_buckets(
-            [*_EDGES.tolist(), math.inf],
-            counts.tolist(),
-            float(self.prompt_tokens[windows].sum()) / requests,
-        )
         return Shape(
-            prompt_tokens=lengths or Lengths((1.0,), (1.0,)),
+            prompt_tokens=_lengths(self.prompt_counts[windows], self.prompt_tokens[windows]),
             prefix_hit_fraction=self.prefix_hit_fraction,
-            output_tokens_mean=self.output_tokens_mean,
+            output_tokens=_lengths(self.output_counts[windows], self.output_tokens[windows]),
         )
+
+
+def _lengths(counts: Floats, tokens: Floats) -> Lengths:
+    """Lengths of some windows, by their counts in bins and their sum."""
+    total = counts.sum(axis=0)
+    mean = float(tokens.sum() / max(total.sum(), 1.0))
+    lengths = Lengths.from_buckets([*_EDGES.tolist(), math.inf], total.tolist(), mean)
+    return lengths or Lengths((1.0,), (1.0,))
 
 
 def offered(
@@ -94,7 +100,7 @@ def offered(
 
     TraceError when no request arrives before `until_seconds`.
     """
-    sums = np.zeros((0, 6 + len(_EDGES) + 1))
+    sums = np.zeros((0, _PROMPTS + 2 * _BINS))
     arrivals = np.zeros(0)
     for chunk in _until(trace.chunks(), until_seconds):
         sums = _add(sums, chunk, profile, window_seconds)
@@ -112,9 +118,10 @@ def offered(
         decode_tokens_per_second=_spread(sums[:, 2], stay_windows) / window_seconds,
         kv_token_steps_per_second=_spread(sums[:, 3], stay_windows) / window_seconds,
         prompt_tokens=prompt_tokens,
-        prompt_counts=sums[:, 6:],
+        prompt_counts=sums[:, _PROMPTS : _PROMPTS + _BINS],
+        output_tokens=sums[:, 2],
+        output_counts=sums[:, _PROMPTS + _BINS :],
         prefix_hit_fraction=float(sums[:, 5].sum() / max(prompt_tokens.sum(), 1.0)),
-        output_tokens_mean=output_mean,
         arrival_dispersion=_dispersion(arrivals),
     )
 
@@ -156,8 +163,8 @@ def _add(sums: Floats, chunk: Requests, profile: Profile, window_seconds: float)
     )
     for column, values in enumerate(columns):
         sums[:, column] += np.bincount(window, weights=values, minlength=len(sums))
-    bins = np.searchsorted(_EDGES, prompts)
-    np.add.at(sums, (window, 6 + bins), 1.0)
+    for first, lengths in ((_PROMPTS, prompts), (_PROMPTS + _BINS, outputs)):
+        np.add.at(sums, (window, first + np.searchsorted(_EDGES, lengths)), 1.0)
     return sums
 
 

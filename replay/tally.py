@@ -8,22 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.buckets import FINEST, TRANSFER_BYTES, TRANSFER_SECONDS, Edges
 from replay.requests import Floats, Requests
-
-# The bucket edges of Dynamo 1.6.1's front end, as seen in its exposition; for transfers those of
-# vLLM with NIXL.
-INPUT_EDGES = (0, 100, 210, 430, 870, 1800, 3600, 7400, 15000, 31000, 63000, 130000)
-OUTPUT_EDGES = (0, 100, 210, 430, 880, 1800, 3700, 7600, 16000, 32000)
-TTFT_EDGES = (
-    *(0, 0.0022, 0.0047, 0.01, 0.022, 0.047, 0.1, 0.22, 0.47),
-    *(1, 2.2, 4.7, 10, 22, 48, 100, 220, 480),
-)
-ITL_EDGES = (
-    *(0, 0.0018, 0.0033, 0.0059, 0.011, 0.02, 0.035, 0.064, 0.12, 0.21, 0.38, 0.69),
-    *(1.2, 2.3, 4.1, 7.4, 13, 24, 44, 80),
-)
-TRANSFER_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5)
-BYTES_EDGES = tuple(2.0**power for power in range(11, 34))
 
 
 class Histogram:
@@ -47,6 +33,18 @@ class Histogram:
         """Number of values seen."""
         return int(self.counts.sum())
 
+    def regrouped(self, edges: Edges) -> Histogram:
+        """Show the same values on coarser edges.
+
+        Exact where every edge is one of the own. Any other counts up to the own edge below it.
+        """
+        result = Histogram(edges)
+        below = np.concatenate(([0], self.counts.cumsum()))
+        own = self.edges.searchsorted(result.edges, side="right")
+        result.counts = np.diff(np.concatenate((below[own], below[-1:])), prepend=0)
+        result.sum = self.sum
+        return result
+
 
 @dataclass(slots=True)
 class Tally:
@@ -55,13 +53,13 @@ class Tally:
     arrived_requests: int = 0
     finished_requests: int = 0
     generated_tokens: int = 0
-    input_tokens: Histogram = field(default_factory=lambda: Histogram(INPUT_EDGES))
-    cached_tokens: Histogram = field(default_factory=lambda: Histogram(INPUT_EDGES))
-    output_tokens: Histogram = field(default_factory=lambda: Histogram(OUTPUT_EDGES))
-    ttft_seconds: Histogram = field(default_factory=lambda: Histogram(TTFT_EDGES))
-    itl_seconds: Histogram = field(default_factory=lambda: Histogram(ITL_EDGES))
-    transfer_seconds: Histogram = field(default_factory=lambda: Histogram(TRANSFER_EDGES))
-    transfer_bytes: Histogram = field(default_factory=lambda: Histogram(BYTES_EDGES))
+    input_tokens: Histogram = field(default_factory=lambda: Histogram(FINEST.input_tokens))
+    cached_tokens: Histogram = field(default_factory=lambda: Histogram(FINEST.input_tokens))
+    output_tokens: Histogram = field(default_factory=lambda: Histogram(FINEST.output_tokens))
+    ttft_seconds: Histogram = field(default_factory=lambda: Histogram(FINEST.ttft_seconds))
+    itl_seconds: Histogram = field(default_factory=lambda: Histogram(FINEST.itl_seconds))
+    transfer_seconds: Histogram = field(default_factory=lambda: Histogram(TRANSFER_SECONDS))
+    transfer_bytes: Histogram = field(default_factory=lambda: Histogram(TRANSFER_BYTES))
     failed_transfers: int = 0
 
     def arrive(self, requests: Requests) -> None:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,32 +56,37 @@ Scrape = tuple[float, str, Mapping[str, str]]
 
 @pytest.fixture(scope="session")
 def start_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPrometheus]:
-    """Start servers: `start_prometheus(scrape_configs=..., past=...) -> url`.
+    """Start servers: `start_prometheus(scrape_configs=..., past=..., web=...) -> url`.
 
     `past` is a list of (unix seconds, text exposition, labels to add), written into the server's
-    storage.
+    storage; `web` is its web configuration, with TLS and the users it lets in.
     """
     with ExitStack() as servers:
 
         def start(
             scrape_configs: Sequence[dict[str, Any]] = (),
             past: Sequence[Scrape] = (),
+            web: Mapping[str, Any] | None = None,
         ) -> str:
             folder = tmp_path_factory.mktemp("prometheus")
-            return servers.enter_context(_server(folder, scrape_configs, past))
+            return servers.enter_context(_server(folder, scrape_configs, past, web or {}))
 
         yield start
 
 
 @contextmanager
 def _server(
-    folder: Path, scrape_configs: Sequence[dict[str, Any]], past: Sequence[Scrape]
+    folder: Path,
+    scrape_configs: Sequence[dict[str, Any]],
+    past: Sequence[Scrape],
+    web: Mapping[str, Any],
 ) -> Iterator[str]:
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
         "scrape_configs": list(scrape_configs),
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    (folder / "web.yml").write_text(yaml.safe_dump(dict(web)))
     if past:
         (folder / "past.om").write_text(_openmetrics(past))
         subprocess.run(
@@ -91,12 +95,13 @@ def _server(
             check=True,
             capture_output=True,
         )
-    url = f"http://127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{_free_port()}"
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [  # noqa: S607 - found on PATH by the marker
                 "prometheus",
-                f"--web.listen-address={url.removeprefix('http://')}",
+                f"--web.listen-address={address}",
+                f"--web.config.file={folder / 'web.yml'}",
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 "--storage.tsdb.retention.time=100y",
@@ -105,8 +110,8 @@ def _server(
             stderr=log,
         )
     try:
-        _await_ready(url, process, folder / "log")
-        yield url
+        _await_ready(process, folder / "log")
+        yield f"http{'s' if 'tls_server_config' in web else ''}://{address}"
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -135,13 +140,11 @@ def _free_port() -> int:
         return port
 
 
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(200):
         if process.poll() is not None:
             break
-        try:
-            with urllib.request.urlopen(f"{url}/-/ready", timeout=1):  # noqa: S310 - loopback
-                return
-        except OSError:
-            time.sleep(0.05)
+        if "Server is ready to receive web requests" in log.read_text():
+            return
+        time.sleep(0.05)
     pytest.fail(f"Prometheus did not start:\n{log.read_text()[-2000:]}")

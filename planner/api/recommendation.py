@@ -6,14 +6,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from planner.api.schemas import Answer, Expectation, Replicas
-from planner.explain import binds, expectation, pair
+from planner.api.schemas import Answer, Expectation, Margins, Needed, Number, Replicas
+from planner.explain import outcome, reasons
+from planner.quantities import pair
 from policies.config import PolicySettings, Slo
 from policies.coupling import Solution
+from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.profile import Profile
 from policies.recommend import recommend
-from policies.types import Binding
+from policies.types import Binding, Prospect
 
 
 def _whole(value: object) -> object:
@@ -94,9 +96,10 @@ class RecommendRequest(_Question):
             settings,
             requests_per_second=self.requests_per_second,
             input_tokens=Lengths.lognormal(self.input_tokens, cv),
-            output_tokens_mean=self.output_tokens,
+            output_tokens=Lengths.lognormal(self.output_tokens, settings.output_length_cv),
         )
-        return Recommendation.of(solution, settings.slo, profile.name)
+        prospect = Foresight.steady(solution.capacity)(solution.replicas)
+        return Recommendation.of(solution, prospect, profile.name)
 
 
 class Recommendation(Answer):
@@ -109,27 +112,36 @@ class Recommendation(Answer):
     slo: Slo
     expected: Expectation
     binding: tuple[Binding, ...] = Field(description="what keeps the pair from being smaller")
+    margins: Margins = Field(description="one replica more and one fewer of each role")
+    needed_replicas: Needed
+    efficient_ratio: Number = Field(
+        description="prefill per decode replica at which neither side idles"
+    )
     feasible: bool
     shortfall: str | None = Field(description="what is missing when not feasible")
 
     @classmethod
-    def of(cls, solution: Solution, slo: Slo, profile: str) -> Recommendation:
-        """Read a solution of the coupled solve."""
+    def of(cls, solution: Solution, prospect: Prospect, profile: str) -> Recommendation:
+        """Read a solution of the coupled solve, and the prospect of its pair."""
+        slo = solution.capacity.settings.slo
         return cls(
-            explanation=_sentence(solution, slo),
+            explanation=_sentence(solution, prospect, slo),
             profile=profile,
             replicas=Replicas.model_validate(solution.replicas),
             gpus=solution.gpus,
             slo=slo,
-            expected=Expectation.model_validate(solution.expected),
+            expected=Expectation.model_validate(prospect.planned),
             binding=solution.binding,
+            margins=Margins.model_validate(prospect.margins),
+            needed_replicas=Needed.model_validate(prospect.needed_replicas),
+            efficient_ratio=prospect.efficient_ratio,
             feasible=solution.feasible,
             shortfall=solution.shortfall,
         )
 
 
-def _sentence(solution: Solution, slo: Slo) -> str:
+def _sentence(solution: Solution, prospect: Prospect, slo: Slo) -> str:
     size = f"{pair(solution.replicas)} replicas on {solution.gpus} GPUs"
-    promise = expectation(solution.expected, slo)
-    parts = [f"{size}: {binds(solution.binding)}", f"expected {promise}"]
-    return "; ".join([*parts, solution.shortfall] if solution.shortfall else parts)
+    why = reasons(solution.binding, prospect, slo)
+    missing = [solution.shortfall] if solution.shortfall else []
+    return f"{size}: " + "; ".join([*why, *missing, *outcome(prospect, slo)])

@@ -104,6 +104,55 @@ class Expectation(Answer):
     ttft_attainment: float
     itl_attainment: float
     joint_attainment: float
+    carried_fraction: float = Field(
+        description="share of the offered requests that the narrowest stage can carry; 1 unless "
+        "it is overloaded"
+    )
+
+
+class Margin(Answer):
+    """One replica of a role more and one fewer, the other role as it is."""
+
+    gpus: int = Field(description="what the replica costs")
+    more: Expectation
+    fewer: Expectation | None = Field(description="null below one replica")
+    binding: Binding | None = Field(
+        description="what forbids one fewer; null where it would still do, or where the pair "
+        "falls short already"
+    )
+
+
+class Margins(Answer):
+    """A margin for each role."""
+
+    prefill: Margin
+    decode: Margin
+
+
+class Needed(Answer):
+    """Replicas that the demand planned for calls for, not rounded; null: no number would do."""
+
+    prefill: Number
+    decode: Number
+
+
+class Prospect(Answer):
+    """What a pair is predicted to deliver, how sure that is, and what the pairs beside it would."""
+
+    replicas: Replicas
+    now: Expectation = Field(description="under the demand seen now, replicas as fast as believed")
+    likely: Expectation = Field(description="under the centre of the forecast")
+    planned: Expectation = Field(
+        description="under the quantile planned for, with the work that waits, on replicas one "
+        "standard deviation slower than believed"
+    )
+    sufficient: bool = Field(description="whether the pair is as good as the solve asks")
+    margins: Margins = Field(description="under the demand planned for")
+    needed_replicas: Needed
+    efficient_ratio: Number = Field(
+        description="prefill per decode replica at which neither side idles: needed_replicas, "
+        "one over the other"
+    )
 
 
 class Hold(Answer):
@@ -145,7 +194,9 @@ class Decision(Answer):
     current: Replicas | None
     target: Replicas | None
     raw: Replicas | None
-    expected: Expectation | None
+    prospect: Prospect | None = Field(
+        description="what the target is predicted to deliver; null when nothing was sized"
+    )
     binding: tuple[Binding, ...]
     hold: Hold | None
     limiters: tuple[Limiter, ...]

@@ -15,6 +15,8 @@ from planner.config import Config, load
 from planner.errors import UserError
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.inspection import Inspection, SignalRow, inspect
+from planner.metrics.presets import PRESETS
+from planner.metrics.signals import SIGNALS, Origin
 from planner.workloads.readiness import cluster_checks
 from policies.config import Slo
 from policies.types import PerRole
@@ -107,7 +109,7 @@ def metrics_checks(config: MetricsConfig, inspection: Inspection) -> Iterator[Ch
     known = [row for row in inspection.rows if row.value is not None]
     if known:
         yield Check(State.OK, f"{len(known)} of {len(inspection.rows)} signals are known")
-    yield from _better_preset(config, inspection)
+    yield from _stack(config, inspection)
     rate = next(row for row in inspection.rows if row.name == "requests_per_second")
     idle = rate.value == "0"
     if idle:
@@ -115,7 +117,7 @@ def metrics_checks(config: MetricsConfig, inspection: Inspection) -> Iterator[Ch
             State.WARNING, "no requests arrive now, so lengths and latencies cannot be checked"
         )
     for row in inspection.missing:
-        if idle and row.idle_without_traffic:
+        if idle and not row.of_pools:
             continue
         yield _missing(row)
 
@@ -123,17 +125,32 @@ def metrics_checks(config: MetricsConfig, inspection: Inspection) -> Iterator[Ch
 def _missing(row: SignalRow) -> Check:
     if row.name == "requests_per_second":
         return Check(State.FAILED, f"{row.name}: {row.remedy}; without it every decision holds")
-    return Check(State.WARNING, f"{row.name}: {row.remedy}; without it nothing is scaled in")
+    if not row.of_pools:
+        return Check(State.WARNING, f"{row.name}: {row.remedy}")
+    if row.asked:
+        why = "while it is missing nothing is scaled in; name it in metrics.lacks if it never comes"
+        return Check(State.WARNING, f"{row.name}: {row.remedy}; {why}")
+    latency = "ITL" if SIGNALS[row.name].origin is Origin.DECODE else "TTFT"
+    return Check(State.WARNING, f"{row.name}: {row.remedy}; {latency} stands in for it")
 
 
-def _better_preset(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:
-    found = inspection.known_by_preset
-    best = max(found, key=lambda name: found[name], default=config.preset)
-    if found.get(best, 0) > 2 * found.get(config.preset, 0) and best != config.preset:
+def _stack(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:
+    """Say what runs, and what in the configuration does not fit it."""
+    if inspection.recognised is None:
+        if not inspection.problems and config.preset != "custom":
+            presets = ", ".join(name for name in PRESETS if name != "custom")
+            yield Check(State.FAILED, f"no stack is recognised by its metrics, of {presets}")
+    else:
+        running = "; ".join(f"{name} {which}" for name, which in inspection.versions.items())
+        yield Check(State.OK, f"detected: preset {inspection.recognised}: {running}")
+        if config.preset not in (inspection.recognised, "custom"):
+            fits = f"{inspection.recognised} fits what runs, {config.preset} is configured"
+            yield Check(State.WARNING, f"metrics.preset: {fits}")
+    served = [name.lower() for name in inspection.models]
+    if served and config.model.lower() not in served:
+        names = ", ".join(inspection.models)
         yield Check(
-            State.WARNING,
-            f"metrics.preset: {best} would find {found[best]} signals, {config.preset} finds "
-            f"{found.get(config.preset, 0)}",
+            State.FAILED, f"metrics.model: {config.model} is not served; these are: {names}"
         )
 
 

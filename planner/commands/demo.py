@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from planner import logs
@@ -16,6 +17,8 @@ from planner.commands.arguments import port, positive, rate_scale
 from planner.config import DEFAULT_PROFILE, load_profile
 from planner.demo import Demo
 from planner.errors import UserError
+from planner.explain import explain
+from planner.journal import Record
 from planner.offer import Offer, make_offer
 from planner.service import listening, until_signalled
 from planner.terminal import Terminal, hours
@@ -62,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         profile = load_profile(args.profile)
         offer = make_offer(trace, profile, settings, factor=args.rate_scale, seed=args.seed)
         terminal.say(_opening(offer))
-        demo = Demo(offer, speed=_speed(args, offer), listener=terminal.show)
+        show = terminal.show if args.headless else partial(_show, terminal)
+        demo = Demo(offer, speed=_speed(args, offer), listener=show)
         asyncio.run(_play(demo, None if args.headless else args.port, terminal))
         terminal.say("comparing with a static fleet ...")
         outcome = demo.outcome()
@@ -85,6 +89,12 @@ def _speed(args: argparse.Namespace, offer: Offer) -> float:
     if args.speed is not None:
         return float(args.speed)
     return math.inf if args.headless else max(1.0, offer.span_seconds / _RUN_SECONDS)
+
+
+def _show(terminal: Terminal, record: Record) -> None:
+    """Write a line, and work out between ticks what the page will ask of every decision at once."""
+    terminal.show(record)
+    explain(record.decision, terminal.slo)
 
 
 def _opening(offer: Offer) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
 from functools import partial
 
+from planner.api.recommendation import Recommendation
 from planner.commands.arguments import positive, positive_int
 from planner.config import DEFAULT_PROFILE, load_profile
-from planner.explain import binds, expectation
+from planner.explain import outcome, reasons
 from policies.config import PolicySettings, Slo
 from policies.coupling import Solution
+from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.recommend import recommend
+from policies.types import Prospect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,23 +55,20 @@ def run(args: argparse.Namespace) -> int:
         settings,
         requests_per_second=args.requests_per_second,
         input_tokens=Lengths.lognormal(args.input_tokens, args.input_cv),
-        output_tokens_mean=args.output_tokens,
+        output_tokens=Lengths.lognormal(args.output_tokens),
     )
+    prospect = Foresight.steady(solution.capacity)(solution.replicas)
     if args.json:
-        print(json.dumps({"profile": profile.name, **asdict(solution)}))
+        print(Recommendation.of(solution, prospect, profile.name).model_dump_json())
     else:
-        print(_text(solution, profile.name, settings.slo))
+        print(_text(solution, prospect, profile.name))
     return 0 if solution.feasible else 1
 
 
-def _text(solution: Solution, profile: str, slo: Slo) -> str:
-    pair, expected = solution.replicas, solution.expected
-    attainment = f"{expected.joint_attainment:.1%} of requests meet both"
-    lines = [
-        f"prefill {pair.prefill}, decode {pair.decode}: {solution.gpus} GPUs under {profile}",
-        f"expected {expectation(expected, slo)}; {attainment}",
-        f"no smaller, because: {binds(solution.binding)}",
-    ]
-    if solution.shortfall:
-        lines.append(f"short of the objective: {solution.shortfall}")
-    return "\n".join(lines)
+def _text(solution: Solution, prospect: Prospect, profile: str) -> str:
+    """The size, and each of its reasons on a line of its own."""
+    pair, slo = solution.replicas, solution.capacity.settings.slo
+    size = f"prefill {pair.prefill}, decode {pair.decode}: {solution.gpus} GPUs under {profile}"
+    why = reasons(solution.binding, prospect, slo)
+    missing = [f"short of the objective: {solution.shortfall}"] if solution.shortfall else []
+    return "\n".join([size, *why, *missing, *outcome(prospect, slo)])

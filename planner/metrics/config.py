@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,9 +21,11 @@ from planner.metrics.evaluator import Evaluator
 from planner.metrics.preset import Preset, Selection, Signal
 from planner.metrics.presets import PRESETS
 from planner.metrics.quality import QualitySettings
+from planner.metrics.signals import SIGNALS
 from planner.ports import MetricsSource
 from policies.config import Section
 
+_NAMES = ", ".join(SIGNALS)
 Query = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -115,6 +118,11 @@ class MetricsConfig(Section):
         default_factory=dict,
         description="own PromQL by signal, in place of the preset's; a list is tried in order",
     )
+    lacks: tuple[str, ...] = Field(
+        default=(),
+        description="signals that this fleet does not report, whatever the preset says: they are "
+        "not asked for, and TTFT and ITL stand in where a decision would want them",
+    )
     namespace: str | None = Field(
         default=None, description="Kubernetes namespace; unset: series of any or no namespace"
     )
@@ -150,6 +158,7 @@ class MetricsConfig(Section):
     def _complete(self) -> MetricsConfig:
         if self.preset not in PRESETS:
             raise ValueError(f"preset {self.preset!r} is unknown; there are {', '.join(PRESETS)}")
+        self._check_lacks()
         if not self.signals.signals:
             raise ValueError("preset: custom needs queries, at least requests_per_second")
         if self.source is SourceKind.PROMETHEUS and self.url is None:
@@ -159,6 +168,14 @@ class MetricsConfig(Section):
         _check_queries(self)
         return self
 
+    def _check_lacks(self) -> None:
+        if unknown := [name for name in self.lacks if name not in SIGNALS]:
+            raise ValueError(f"lacks: no signal is called {unknown[0]!r}; there are {_NAMES}")
+        if both := [name for name in self.lacks if name in self.queries]:
+            raise ValueError(f"{both[0]} is in lacks and has a query: which is right?")
+        if "requests_per_second" in self.lacks:
+            raise ValueError("lacks: nothing can be decided without requests_per_second")
+
     def _check_scrape(self) -> None:
         if not self.scrape.pages and not self.scrape.pods:
             raise ValueError("source: scrape needs scrape.pages or scrape.pods")
@@ -167,17 +184,15 @@ class MetricsConfig(Section):
 
     @property
     def signals(self) -> Preset:
-        """The preset with the configured queries in place of its own."""
+        """The preset with the configured queries in place of its own, without what is lacking."""
         preset = PRESETS[self.preset]
         own = {
             name: Signal((text,) if isinstance(text, str) else text, meaning="as configured")
             for name, text in self.queries.items()
         }
-        return Preset(
-            name=preset.name,
-            stack=preset.stack,
-            signals={**preset.signals, **own},
-            lowercase_model=preset.lowercase_model,
+        signals = {**preset.signals, **own}
+        return replace(
+            preset, signals={name: signals[name] for name in signals if name not in self.lacks}
         )
 
     @property

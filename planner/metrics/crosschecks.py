@@ -10,6 +10,9 @@ from planner.metrics.reading import Reading
 from planner.metrics.signals import SIGNALS
 from policies.types import Observation, PerRole, Role
 
+# A decode pod beyond this share of its KV memory admits a request only when another ends.
+_FULL = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -118,12 +121,33 @@ def pods_are_alive(evidence: Evidence) -> Iterator[Finding]:
     """Gauges of deleted pods linger for minutes where their end was not recorded."""
     for role in Role:
         reporting = evidence.reading.number(f"{role}_reporting_pods")
-        alive = evidence.reading.number(f"{role}_live_pods")
+        alive = evidence.now.live_pods[role]
         if reporting is not None and alive is not None and reporting > alive:
             yield Finding(
                 f"gauges of {reporting:.0f} {role} pods are counted, of which {alive:.0f} still "
                 "answer: queues and running requests are too high"
             )
+
+
+def kv_use_is_even(evidence: Evidence) -> Iterator[Finding]:
+    """The mean of the decode pods speaks for all of them, or it hides a full one.
+
+    Example: of four pods one is full and three are at 30%. The mean of 48% says that half the
+    memory is free, yet requests wait at the full one, and would wait longer with one pod less.
+    """
+    mean, most = evidence.now.kv_usage_fraction, evidence.now.kv_usage_max_fraction
+    if mean is None or most is None:
+        return
+    if most < mean - 0.01:
+        yield Finding(
+            f"the fullest decode pod uses {most:.0%} of its KV memory, less than the mean of "
+            f"{mean:.0%}: the two read different pods"
+        )
+    elif most >= _FULL and mean < 0.75 * most:
+        yield Finding(
+            f"a decode pod uses {most:.0%} of its KV memory, the mean is {mean:.0%}: requests are "
+            "unevenly routed, so the mean hides that some of them wait for room"
+        )
 
 
 def fractions_are_fractions(evidence: Evidence) -> Iterator[Finding]:
@@ -140,6 +164,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     outputs_are_of_decode,
     queues_move,
     pods_are_alive,
+    kv_use_is_even,
     fractions_are_fractions,
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -57,7 +57,7 @@ def counter(name: str, labels: Mapping[str, str], value: float) -> Metric:
     return counters(name, [(labels, value)])
 
 
-def counters(name: str, rows: list[tuple[Mapping[str, str], float]]) -> Metric:
+def counters(name: str, rows: Sequence[tuple[Mapping[str, str], float]]) -> Metric:
     """One counter with several series."""
     family = CounterMetricFamily(name, name, labels=tuple(rows[0][0]))
     for labels, value in rows:
@@ -70,7 +70,7 @@ def histogram(name: str, labels: Mapping[str, str], values: Histogram) -> Metric
     return histograms(name, [(labels, values)])
 
 
-def histograms(name: str, rows: list[tuple[Mapping[str, str], Histogram]]) -> Metric:
+def histograms(name: str, rows: Sequence[tuple[Mapping[str, str], Histogram]]) -> Metric:
     """One histogram with several series."""
     family = HistogramMetricFamily(name, name, labels=tuple(rows[0][0]))
     for labels, values in rows:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from planner.metrics import stack
 from planner.metrics.config import MetricsConfig, make_evaluator
 from planner.metrics.evaluator import Answers
 from planner.metrics.preset import Preset, Signal
-from planner.metrics.presets import PRESETS
 from planner.metrics.reading import Reading, queries
 from planner.metrics.signals import SIGNALS, Origin
 from planner.ports import Clock
@@ -25,21 +26,28 @@ class SignalRow:
     query: str
     rank: int | None
     needed: bool
+    asked: bool = True
     remedy: str = ""
 
     @property
-    def idle_without_traffic(self) -> bool:
-        """Whether the signal cannot be known while no requests arrive."""
-        return SIGNALS[self.name].origin is Origin.DEMAND
+    def of_pools(self) -> bool:
+        """Whether it is known without traffic, and needed for scaling in."""
+        return SIGNALS[self.name].origin is not Origin.DEMAND
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """All signals, what went wrong, and how many signals each other preset would find."""
+    """All signals, what went wrong, and what is really running.
+
+    `recognised` is the preset of the running stack, `versions` of each of its programs;
+    `models` are the names under which it serves any.
+    """
 
     rows: tuple[SignalRow, ...]
     problems: tuple[str, ...]
-    known_by_preset: dict[str, int]
+    recognised: str | None
+    versions: Mapping[str, str]
+    models: tuple[str, ...]
 
     @property
     def missing(self) -> tuple[SignalRow, ...]:
@@ -50,30 +58,29 @@ class Inspection:
 async def inspect(
     config: MetricsConfig, clock: Clock, between_seconds: float | None = None
 ) -> Inspection:
-    """Evaluate the configured preset, and of every other one how many signals it would find.
+    """Evaluate the configured preset, and the marks by which every other one is recognised.
 
     `between_seconds` asks for a look before the one that counts, for rates to have two samples.
     """
     evaluator = make_evaluator(config)
-    asked = queries(config.signals, config.selection)
+    signals = queries(config.signals, config.selection)
+    asked = {**signals, **stack.questions(config.selection)}
     try:
         if between_seconds is not None:
             await evaluator.evaluate(asked, clock.now_seconds())
             await clock.sleep_until(clock.now_seconds() + between_seconds)
         now = clock.now_seconds()
         answers = await evaluator.evaluate(asked, now)
-        known = {
-            name: _known(preset, await evaluator.evaluate(queries(preset, config.selection), now))
-            for name, preset in PRESETS.items()
-            if preset.signals and answers.vectors
-        }
     finally:
         await evaluator.close()
-    return Inspection(_rows(config, config.signals, answers), answers.problems, known)
-
-
-def _known(preset: Preset, answers: Answers) -> int:
-    return len(preset.signals) - len(Reading(preset, answers.vectors).unknown)
+    recognised, versions = stack.recognise(answers.vectors)
+    return Inspection(
+        rows=_rows(config, config.signals, answers),
+        problems=answers.problems,
+        recognised=recognised,
+        versions=versions,
+        models=stack.models(answers.vectors),
+    )
 
 
 def _rows(config: MetricsConfig, preset: Preset, answers: Answers) -> tuple[SignalRow, ...]:
@@ -96,6 +103,7 @@ def _rows(config: MetricsConfig, preset: Preset, answers: Answers) -> tuple[Sign
                 query=signal.queries[rank] if signal and rank is not None else "",
                 rank=rank,
                 needed=kind.needed,
+                asked=signal is not None,
                 remedy="" if rank is not None else _remedy(config, name, signal),
             )
         )
@@ -113,8 +121,11 @@ def _value(reading: Reading, name: str) -> str | None:
 def _remedy(config: MetricsConfig, name: str, signal: Signal | None) -> str:
     """What would provide a signal that is missing."""
     if signal is None:
+        if name in config.lacks:
+            return "said to be lacking in metrics.lacks"
         return f"preset {config.preset} has no query for it; add one as metrics.queries.{name}"
-    since = f" (since {signal.since})" if signal.since else ""
+    first = config.signals.since_of(name)
+    since = f" (since {first})" if first else ""
     selected = {
         Origin.DEMAND: "metrics.model",
         Origin.PREFILL: "metrics.prefill_pods",

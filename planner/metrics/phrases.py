@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from planner.metrics.preset import Signal
 
-MODEL = 'model="$model"'
+MODELS = 'model=~"$models"'
 MODEL_NAME = 'model_name="$model"'
+TARGET = 'target_model_name="$model"'
 PREFILL_PODS = 'pod=~"$prefill_pods"'
 DECODE_PODS = 'pod=~"$decode_pods"'
 ALL_PODS = 'pod=~"(?:$prefill_pods)|(?:$decode_pods)"'
@@ -29,6 +30,11 @@ def slope(gauge_name: str, matchers: str) -> str:
 def plus(*terms: str) -> str:
     """A sum of parts; unknown if one of them is."""
     return " + ".join(terms)
+
+
+def or_zero(query: str) -> str:
+    """A part that may rightly be absent, such as the queue of a stage that is switched off."""
+    return f"({query} or vector(0))"
 
 
 def ratio(over: str, under: str) -> str:
@@ -61,6 +67,11 @@ def age(name: str, matchers: str) -> str:
     return f"time() - max(timestamp({select(name, matchers)}))"
 
 
+def label_values(label: str, name: str) -> str:
+    """One series for each value that a label of a metric has."""
+    return f"count by ({label}) ({name}{{$where}})"
+
+
 def pods(role: str, matchers: str, reporting: tuple[str, ...]) -> dict[str, Signal]:
     """How well the pods of a role are seen; `reporting` are gauges that each pod has."""
     up = select("up", matchers)
@@ -73,7 +84,8 @@ def pods(role: str, matchers: str, reporting: tuple[str, ...]) -> dict[str, Sign
             (f"avg({up})",), meaning=f"share of the {role} pods that answered their last scrape"
         ),
         f"{role}_live_pods": Signal(
-            (f"count({up} == 1)",), meaning=f"{role} pods that answered their last scrape"
+            (f"count(count by (pod) ({up} == 1))",),
+            meaning=f"{role} pods that answered their last scrape",
         ),
         f"{role}_reporting_pods": Signal(
             tuple(f"count(count by (pod) ({select(name, matchers)}))" for name in reporting),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Template
 
 from planner.metrics.signals import SIGNALS
 
 # What a query may refer to. `where` is a list of label matchers with a trailing comma, possibly
-# empty; the others stand between the quotes of one matcher.
+# empty; the others stand between the quotes of one matcher. `models` and `dynamo_namespace` are
+# regular expressions.
 PLACEHOLDERS = frozenset(
-    {"where", "model", "window", "prefill_pods", "decode_pods", "dynamo_namespace"}
+    {"where", "model", "models", "window", "prefill_pods", "decode_pods", "dynamo_namespace"}
 )
 
 
@@ -20,7 +21,8 @@ PLACEHOLDERS = frozenset(
 class Signal:
     """One quantity, asked for by `queries` in order: the first that answers counts.
 
-    `excludes` says what the number leaves out, `since` the first version of the stack with it.
+    `excludes` says what the number leaves out, `since` the first version of the stack with it,
+    where that is later than the preset's own.
     """
 
     queries: tuple[str, ...]
@@ -30,13 +32,28 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A metric that tells some `versions` of a program from the others."""
+
+    versions: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
-    """The signals of one stack. A signal that the stack does not have is left out: unknown."""
+    """The signals of one stack, from its version `since` on.
+
+    A signal without an entry is one that the stack does not have: it is never asked for and never
+    missed. `marks` tell the versions of each program of the stack apart, newest first;
+    `models` asks for the names of the models that are served, as values of one label.
+    """
 
     name: str
     stack: str
     signals: Mapping[str, Signal]
-    lowercase_model: bool = False
+    since: str = ""
+    marks: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)
+    models: str = ""
 
     def __post_init__(self) -> None:
         for name, signal in self.signals.items():
@@ -49,6 +66,14 @@ class Preset:
                 raise ValueError(f"preset {self.name}: signal {name} has no query")
             for query in signal.queries:
                 _check_placeholders(f"preset {self.name}: signal {name}", query)
+        _check_placeholders(f"preset {self.name}: models", self.models)
+        for program, marks in self.marks.items():
+            for mark in marks:
+                _check_placeholders(f"preset {self.name}: marks of {program}", mark.query)
+
+    def since_of(self, name: str) -> str:
+        """The first version of the stack that reports a signal."""
+        return self.signals[name].since or self.since
 
 
 def _check_placeholders(where: str, query: str) -> None:
@@ -76,14 +101,16 @@ class Selection:
     decode_pods: str
     dynamo_namespace: str | None = None
 
-    def fill(self, query: str, *, lowercase_model: bool = False) -> str:
+    def fill(self, query: str) -> str:
         """Substitute every placeholder of `query`, escaped for its place."""
-        model = self.model.lower() if lowercase_model else self.model
+        # Some releases of Dynamo write the model's name in lower case, others as it is.
+        spellings = dict.fromkeys(map(re.escape, (self.model, self.model.lower())))
         # Dynamo writes its namespace with underscores in labels.
         served = (self.dynamo_namespace or "").replace("-", "_")
         return Template(query).substitute(
             where="".join(f'{name}="{quoted(value)}",' for name, value in self.labels.items()),
-            model=quoted(model),
+            model=quoted(self.model),
+            models=quoted("|".join(spellings)),
             window=f"{round(self.window_seconds * 1000)}ms",
             prefill_pods=quoted(self.prefill_pods),
             decode_pods=quoted(self.decode_pods),

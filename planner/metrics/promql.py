@@ -100,6 +100,8 @@ class Evaluation:
         match name:
             case "time":
                 return float(self.at_seconds)
+            case "clamp_min" | "clamp_max":
+                return self._clamped(max if name == "clamp_min" else min, arguments)
             case "vector":
                 value = self.value(arguments[0])
                 return {frozenset(): value} if isinstance(value, float) else value
@@ -108,6 +110,12 @@ class Evaluation:
             case "rate" | "increase" | "deriv":
                 return self._over_time(name, arguments[0])
         raise Unsupported(f"{name}() needs a Prometheus server")
+
+    def _clamped(self, bound: Callable[[float, float], float], arguments: list[object]) -> Series:
+        limit = self.value(arguments[1])
+        if not isinstance(limit, float):
+            raise Unsupported("a limit that is no number needs a Prometheus server")
+        return {labels: bound(value, limit) for labels, value in self._series(arguments[0]).items()}
 
     def _over_time(self, name: str, node: parser.MatrixSelector) -> Series:
         window = node.range.total_seconds()

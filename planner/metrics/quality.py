@@ -3,10 +3,16 @@
 | what is seen                                           | trust          | the planner   |
 |--------------------------------------------------------|----------------|---------------|
 | arrival rate unknown, or its newest sample too old     | none           | holds         |
-| a pool's queue, running requests or KV use unknown     | scale-out only | may only add  |
-| too few pods of a role answered                        | scale-out only | may only add  |
+| a pool's queue, running requests or KV use is asked    | scale-out only | may only add  |
+| for and unknown, or its newest sample too old          |                |               |
+| the stack has no such signal, and no latency that      | scale-out only | may only add  |
+| would show what it shows: TTFT, or ITL of decode       |                |               |
+| too few pods of a role answered, or fewer than ready   | scale-out only | may only add  |
 | two signals contradict each other                      | scale-out only | may only add  |
 | else                                                   | full           | follows       |
+
+A signal that nothing is ever asked for is no loss of sight but a property of the stack, so it
+alone never forbids to scale in for good.
 """
 
 from __future__ import annotations
@@ -17,11 +23,14 @@ from dataclasses import replace
 from pydantic import Field, PositiveFloat
 
 from planner.metrics.crosschecks import Evidence, findings
+from planner.metrics.signals import SIGNALS, Origin
 from policies.config import Section
 from policies.types import (
     UNKNOWN_LATENCY,
     Observation,
     PerRole,
+    Pools,
+    PoolState,
     Quality,
     Role,
     Trust,
@@ -44,11 +53,11 @@ class QualitySettings(Section):
 
 def judge(evidence: Evidence, settings: QualitySettings) -> Observation:
     """Drop what is too old or contradicted; say how far the rest may be followed and why."""
-    seen = evidence.now
-    seen, old = _without_old(seen, settings.max_age_seconds)
+    doubts = list(_gaps(evidence))
+    seen, old = _without_old(evidence.now, settings.max_age_seconds)
     found = findings(replace(evidence, now=seen))
-    doubts = [*old, *_partial(seen, settings), *(finding.problem for finding in found)]
-    trust = Trust.SCALE_OUT_ONLY if doubts or any(_gaps(seen)) else Trust.FULL
+    doubts += [*old, *_partial(seen, settings), *(finding.problem for finding in found)]
+    trust = Trust.SCALE_OUT_ONLY if doubts else Trust.FULL
     for finding in found:
         seen = finding.leave_out(seen)
     if seen.requests_per_second is None:
@@ -56,11 +65,56 @@ def judge(evidence: Evidence, settings: QualitySettings) -> Observation:
     return replace(seen, trust=trust, problems=(*seen.problems, *doubts))
 
 
-def _gaps(seen: Observation) -> Iterator[bool]:
-    for role in Role:
-        yield seen.waiting_requests[role] is None
-        yield seen.running_requests[role] is None
-    yield seen.kv_usage_fraction is None
+def beside_pools(seen: Observation, pools: Pools, settings: QualitySettings) -> Observation:
+    """Compare the pods that answer with the replicas that are ready.
+
+    Coverage is of the pods that are known to be scraped. One that nobody scrapes is missing
+    from it: of 5 ready replicas 3 are scraped and answer, so coverage is 100% and load 60%.
+    """
+    problems = tuple(
+        f"{live:.0f} {role} pods answer, but {pool.ready_replicas} replicas are ready: pods are "
+        f"not scraped, or metrics.{role}_pods misses them"
+        for (role, live), pool in zip(seen.live_pods.items(), pools, strict=True)
+        if live is not None
+        and isinstance(pool, PoolState)
+        and live < settings.min_coverage_fraction * pool.ready_replicas
+    )
+    if not problems:
+        return seen
+    trust = Trust.SCALE_OUT_ONLY if seen.trust is Trust.FULL else seen.trust
+    return replace(seen, trust=trust, problems=(*seen.problems, *problems))
+
+
+def stand_in(seen: Observation, name: str) -> float | None:
+    """The latency that shows what a signal would: a queue at prefill as TTFT, at decode as ITL.
+
+    With nothing arriving there is neither latency nor load, and nothing to be seen.
+    """
+    if seen.requests_per_second == 0:
+        return 0.0
+    of_decode = SIGNALS[name].origin is Origin.DECODE
+    return (seen.itl if of_decode else seen.ttft).mean_seconds
+
+
+def _gaps(evidence: Evidence) -> Iterator[str]:
+    """Name what is unknown of the pools, unless a latency makes up for what the stack lacks."""
+    seen = evidence.now
+    values = {
+        **{f"{role}_waiting_requests": seen.waiting_requests[role] for role in Role},
+        **{f"{role}_running_requests": seen.running_requests[role] for role in Role},
+        "kv_usage_fraction": seen.kv_usage_fraction,
+    }
+    missing = [name for name, value in values.items() if value is None]
+    reading = evidence.reading
+    asked = [name for name in missing if name in reading.unknown]
+    if asked and len(reading.unknown) < len(reading.asked):  # else nothing at all is known
+        yield f"no data for {', '.join(asked)}"
+    blind = [name for name in missing if name not in reading.asked and stand_in(seen, name) is None]
+    if blind:
+        yield (
+            f"the stack reports no {', '.join(blind)}, and the latencies that would show it "
+            "instead are unknown"
+        )
 
 
 def _partial(seen: Observation, settings: QualitySettings) -> Iterator[str]:

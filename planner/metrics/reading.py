@@ -14,7 +14,7 @@ from policies.types import Latency, Observation, PerRole, Quality, Transfer
 def queries(preset: Preset, selection: Selection) -> dict[str, str]:
     """List every query of a preset by `signal/rank`; rank 0 is asked first."""
     return {
-        f"{name}/{rank}": selection.fill(query, lowercase_model=preset.lowercase_model)
+        f"{name}/{rank}": selection.fill(query)
         for name, signal in preset.signals.items()
         for rank, query in enumerate(signal.queries)
     }
@@ -32,6 +32,7 @@ class Reading:
                 if _known(name, vector):
                     self._chosen[name], self._ranks[name] = vector, rank
                     break
+        self.asked = frozenset(preset.signals)
         self.unknown = tuple(name for name in preset.signals if name not in self._chosen)
 
     def rank(self, name: str) -> int | None:

@@ -100,7 +100,9 @@ class ScrapeEvaluator:
             deadline = f"{self._config.deadline_seconds:g} s (metrics.deadline_seconds)"
             return _Page(target, None, f"{target.url} did not answer within {deadline}")
         except aiohttp.ClientResponseError as error:
-            return _Page(target, None, f"{target.url} answered {error.status} {error.message}")
+            hint = ": check metrics.access" if error.status in (401, 403) else ""
+            answer = f"{error.status} {error.message}{hint}"
+            return _Page(target, None, f"{target.url} answered {answer}")
         except (aiohttp.ClientError, OSError) as error:
             return _Page(target, None, f"{target.url} cannot be read: {error}")
         except (ValueError, KeyError, IndexError) as error:
@@ -114,18 +116,29 @@ class ScrapeEvaluator:
             self._history.record(page.target.url, at_seconds, (up, *(page.samples or ())))
 
 
+def _name(line: str) -> str | None:
+    found = _LEADING_NAME.match(line)
+    return found[1] if found else None
+
+
+_LEADING_NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=\{)")
 
 
 def parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
-    """Read the samples of wanted metrics; labels on the page win over the target's."""
+    """Read the samples of wanted metrics; labels on the page win over the target's.
+
+    Most of a page is not wanted, and finding that out is quicker than parsing it. A page without
+    anything wanted is parsed as a whole, because it may be none of metrics.
+    """
+    kept = [line for line in text.split("\n") if _name(line) in wanted]
     return tuple(
         (
             sample.name,
             frozenset({**dict(target.labels), **sample.labels}.items()),
             float(sample.value),
         )
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families("\n".join([*kept, ""]) if kept else text)
         for sample in family.samples
         if sample.name in wanted
     )

@@ -137,7 +137,10 @@ class Server:
                     "(metrics.deadline_seconds)"
                 )
             case requests.exceptions.SSLError():
-                return f"{server} fails in TLS, check metrics.access.ca_file: {_cause(error)}"
+                cause = _cause(error)
+                # An alert is what the other side says of our certificate, or of its absence.
+                wrong = "client_certificate_file" if "alert" in cause else "ca_file"
+                return f"{server} fails in TLS, check metrics.access.{wrong}: {cause}"
             case requests.JSONDecodeError():
                 return f"{server} did not answer in JSON: is metrics.url a proxy or a login page?"
             case requests.ConnectionError():

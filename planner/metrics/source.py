@@ -45,7 +45,10 @@ class QueriedSource:
         return judged
 
     def _gaps(self, reading: Reading) -> Iterator[str]:
-        """Name what a decision misses. An idle front end has no lengths and latencies to report."""
+        """Name what is unknown of the demand; of the pools, `quality` does.
+
+        An idle front end has no lengths and latencies to report.
+        """
         if len(reading.unknown) == len(self._preset.signals):
             labels = {**self._selection.labels, "model": self._selection.model}
             wanted = ", ".join(f"{name}={value!r}" for name, value in labels.items())
@@ -54,13 +57,12 @@ class QueriedSource:
                 "check metrics.model, metrics.namespace, metrics.preset, and that pods are scraped"
             )
             return
-        idle = reading.number("requests_per_second") == 0
         missing = [
             name
             for name in reading.unknown
-            if SIGNALS[name].needed and not (idle and SIGNALS[name].origin is Origin.DEMAND)
+            if SIGNALS[name].needed and SIGNALS[name].origin is Origin.DEMAND
         ]
-        if missing:
+        if missing and reading.number("requests_per_second") != 0:
             yield f"no data for {', '.join(missing)}"
 
     async def close(self) -> None:

@@ -59,16 +59,14 @@ class Buckets:
     def quantile(self, share: float) -> float | None:
         """Value under which `share` lies, interpolated in its bucket as Prometheus does.
 
-        None in the first bucket above zero, where no edge says how small the values are. Above
-        the last finite edge it is that edge: a lower bound.
+        None in the first bucket above zero, where no edge says how small the values are, and in
+        the last, where none says how large: both would be the edge's number, not the values'.
         """
         rank = share * sum(self.counts)
         below, reached = 0.0, 0.0
         for edge, count in zip(self.edges, self.counts, strict=True):
             if count > 0 and reached + count >= rank:
-                if edge == math.inf:
-                    return below if below > 0 else None
-                if below <= 0:
+                if edge == math.inf or below <= 0:
                     return None
                 return below + (edge - below) * (rank - reached) / count
             below, reached = edge, reached + count

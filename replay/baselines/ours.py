@@ -95,7 +95,7 @@ class Uncoupled:
             decisions.prefill,
             target=target,
             raw=None,
-            expected=None,
+            foresight=None,
             hold=hold if target == current else None,
         ), memory
 

@@ -17,6 +17,7 @@ from replay.baselines.ratio_range import RangeKnobs, RatioRange
 from replay.baselines.rule import Knobs, Rule, Ruled
 from replay.baselines.token_velocity import TokenVelocity
 from replay.bound import clairvoyant
+from replay.ceiling import ceiling
 from replay.scene import Scene
 from replay.simulator import Policy
 
@@ -50,6 +51,7 @@ def ruled(
 
 
 BOUND = "bound"
+CEILING = "ceiling"
 COUPLED = "coupled"
 
 CONTENDERS: dict[str, Contender] = {
@@ -87,6 +89,10 @@ CONTENDERS: dict[str, Contender] = {
     "static_peak": Contender(
         summary="fixed at the cheapest pair that attains, found by search",
         make=static.static_peak,
+    ),
+    CEILING: Contender(
+        summary="the true demand of now and plenty of replicas: what start-up time allows",
+        make=lambda scene, _: ceiling(scene),
     ),
     BOUND: Contender(
         summary="cheapest schedule found with the future known",

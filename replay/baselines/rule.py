@@ -79,6 +79,7 @@ def _with_lengths(observation: Observation, shape: Shape | None) -> Observation:
     return replace(
         observation,
         input_tokens=shape.prompt_tokens,
+        output_tokens=shape.output_tokens,
         output_tokens_mean=shape.output_tokens_mean,
         prefix_hit_fraction=shape.prefix_hit_fraction,
     )

@@ -100,7 +100,9 @@ def test_recommend_prints_the_pair_and_what_binds(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert "prefill " in out
     assert "decode " in out
-    assert "expected TTFT" in out
+    assert "TTFT p99 is" in out
+    assert "prefill is bound by" in out
+    assert "the demand calls for" in out
 
 
 def test_recommend_as_json_agrees_with_the_sizing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,13 +111,27 @@ def test_recommend_as_json_agrees_with_the_sizing(capsys: pytest.CaptureFixture[
     assert answer["feasible"]
     assert sum(answer["replicas"].values()) == answer["gpus"]  # one GPU per replica here
     assert answer["expected"]["ttft_seconds"] <= 2.0
+    assert answer["margins"]["prefill"]["fewer"]["joint_attainment"] < 0.99
 
 
 def test_recommend_beyond_the_budget_says_so_and_exits_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["recommend", *LOAD, "--gpu-budget", "2"]) == 1
-    assert "short of the objective" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "short of the objective" in out
+    assert "one prefill replica more (1 GPU) would raise the demand served" in out
+
+
+def test_what_grows_without_bound_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recommend", *LOAD, "--gpu-budget", "2", "--json"])
+
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is not JSON")
+
+    answer = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert answer["expected"]["ttft_seconds"] is None
+    assert answer["margins"]["decode"]["more"]["ttft_seconds"] is None
 
 
 def test_a_reader_that_leaves_early_ends_the_command_quietly() -> None:

@@ -246,6 +246,18 @@ def test_a_mistake_in_a_profile_names_its_line(tmp_path: Path) -> None:
     assert f"{path}, line " in str(caught.value)
 
 
+def test_a_window_too_short_for_a_rate_of_scrapes_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "planner.yaml"
+    file.write_text(
+        "tick_seconds: 40\n"
+        "metrics: {source: scrape, model: m, scrape: {pages: [{url: 'http://pod/metrics'}]}}\n"
+        "workload: {namespace: llm, prefill: {kind: Deployment, name: p}, "
+        "decode: {kind: Deployment, name: d}}\n"
+    )
+    with pytest.raises(UserError, match="two ticks of tick_seconds, which are 40 each"):
+        load(file)
+
+
 def test_the_committed_schema_is_the_current_one() -> None:
     committed = json.loads((ROOT / "docs" / "config.schema.json").read_text())
     assert committed == Config.model_json_schema(), "run: planner schema > docs/config.schema.json"

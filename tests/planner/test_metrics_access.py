@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -30,16 +33,25 @@ class Guarded:
         return web.json_response(VECTOR)
 
 
-async def ask(kind: str, access: dict[str, object], context: ssl.SSLContext | None = None):
-    """Observe once; return the problems and the headers that the server saw."""
+@contextlib.asynccontextmanager
+async def guarding(
+    context: ssl.SSLContext | None = None,
+) -> AsyncIterator[tuple[str, Guarded]]:
     guarded = Guarded()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", guarded.answer)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    url = f"http{'s' if context else ''}://127.0.0.1:{runner.addresses[0][1]}"
-    config = MetricsConfig.model_validate(
+    try:
+        scheme = "https" if context else "http"
+        yield f"{scheme}://127.0.0.1:{runner.addresses[0][1]}", guarded
+    finally:
+        await runner.cleanup()
+
+
+def config(kind: str, url: str, access: dict[str, object]) -> MetricsConfig:
+    return MetricsConfig.model_validate(
         {
             "source": kind,
             "url": url,
@@ -48,12 +60,14 @@ async def ask(kind: str, access: dict[str, object], context: ssl.SSLContext | No
             "access": access,
         }
     )
-    source = make_source(config)
-    try:
+
+
+async def ask(kind: str, access: dict[str, object], context: ssl.SSLContext | None = None):
+    """Observe once; return the problems and the headers that the server saw."""
+    async with guarding(context) as (url, guarded):
+        source = make_source(config(kind, url, access))
         seen = await source.observe(0.0)
-    finally:
         await source.close()
-        await runner.cleanup()
     return " ".join(seen.problems), guarded.headers
 
 
@@ -125,6 +139,60 @@ async def test_an_own_certificate_is_shown(
     shown = {**trusted, "client_certificate_file": tmp_path / "planner.pem"}
     _, sent = await ask(kind, shown, context)
     assert sent
+
+
+@both
+async def test_a_rotated_token_is_read_again(kind: str, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    async with guarding() as (url, guarded):
+        source = make_source(config(kind, url, {"bearer_token_file": token}))
+        for text in ("old\n", "new\n"):
+            token.write_text(text)
+            await source.observe(0.0)
+        await source.close()
+    sent = [headers["Authorization"] for headers in guarded.headers]
+    assert list(dict.fromkeys(sent)) == ["Bearer old", "Bearer new"]
+
+
+@pytest.mark.program("prometheus")
+async def test_a_real_server_lets_in_whoever_shows_certificate_and_password(
+    authority: trustme.CA, start_prometheus: Callable[..., str], tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    own = authority.issue_cert("127.0.0.1")
+    own.private_key_pem.write_to_path(str(tmp_path / "server.key"))
+    own.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
+    authority.issue_cert("planner").private_key_and_cert_chain_pem.write_to_path(
+        str(tmp_path / "planner.pem")
+    )
+    (tmp_path / "password").write_text("s3cret")
+    web_config = {
+        "tls_server_config": {
+            "cert_file": str(tmp_path / "server.pem"),
+            "key_file": str(tmp_path / "server.key"),
+            "client_ca_file": str(tmp_path / "ca.pem"),
+            "client_auth_type": "RequireAndVerifyClientCert",
+        },
+        "basic_auth_users": {"planner": _BCRYPT_OF_S3CRET},
+    }
+    url = await asyncio.to_thread(start_prometheus, web=web_config)
+    certified = {
+        "ca_file": tmp_path / "ca.pem",
+        "client_certificate_file": tmp_path / "planner.pem",
+    }
+    named = {"username": "planner", "password_file": tmp_path / "password"}
+    for access, words in (
+        ({"ca_file": tmp_path / "ca.pem", **named}, "check metrics.access.client_certificate_file"),
+        (certified, "refused the request (401): check metrics.access"),
+        ({**certified, **named}, "no data at all"),
+    ):
+        source = make_source(config("prometheus", url, access))
+        seen = await source.observe(0.0)
+        await source.close()
+        assert words in " ".join(seen.problems)
+
+
+_BCRYPT_OF_S3CRET = "$2b$04$abcdefghijklmnopqrstuuLZYjhNQAOdpbzt4WxWlUHjv1wsyH5DG"
 
 
 @pytest.mark.parametrize(

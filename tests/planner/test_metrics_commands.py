@@ -44,9 +44,10 @@ def recorded(start_prometheus: Callable[..., str]) -> str:
 
 def config_file(folder: Path, url: str, **metrics: str) -> Path:
     file = folder / "planner.yaml"
-    lines = "".join(f"  {name}: {value}\n" for name, value in metrics.items())
+    settings = {"url": url, "model": "m", "window_seconds": "60", **metrics}
+    lines = "".join(f"  {name}: {value}\n" for name, value in settings.items())
     file.write_text(
-        f"metrics:\n  url: {url}\n  model: m\n  window_seconds: 60\n{lines}"
+        f"metrics:\n{lines}"
         "workload:\n  namespace: llm\n"
         "  prefill: {kind: Deployment, name: p}\n  decode: {kind: Deployment, name: d}\n"
     )
@@ -61,6 +62,10 @@ def test_check_shows_every_signal_and_is_ready(
     rate = next(line for line in lines if line.startswith("requests_per_second"))
     assert rate.split()[1:3] == ["2", "requests/s"]
     assert any(line.startswith("decode_live_pods") and "unknown" in line for line in lines)
+    assert (
+        "ok       detected: preset dynamo: Dynamo 1.x, arrivals counted; vLLM 0.33 or near it"
+        in lines
+    )
     assert lines[-1].startswith("ready")
 
 
@@ -70,9 +75,53 @@ def test_check_names_the_preset_that_would_fit(
     file = config_file(tmp_path, recorded, preset="sglang")
     assert main(["check", "--metrics-only", "-c", str(file)]) == 1
     text = capsys.readouterr().out
-    assert "metrics.preset: dynamo would find" in text
+    assert "metrics.preset: dynamo fits what runs, sglang is configured" in text
     assert "FAILED   requests_per_second" in text
     assert "metrics.queries.requests_per_second" in text
+
+
+def test_check_names_the_models_that_are_served(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["check", "--metrics-only", "-c", str(config_file(tmp_path, recorded, model="n"))])
+        == 1
+    )
+    text = capsys.readouterr().out
+    assert "FAILED   metrics.model: n is not served; these are: m" in text
+
+
+def test_check_recognises_no_stack_where_there_is_none(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config_file(tmp_path, recorded, namespace="elsewhere")
+    assert main(["check", "--metrics-only", "-c", str(file)]) == 1
+    text = capsys.readouterr().out
+    assert "FAILED   no stack is recognised by its metrics, of dynamo, vllm-llmd, vllm" in text
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        pytest.param(
+            {"queries": "{kv_usage_fraction: absent_name}"},
+            "name it in metrics.lacks if it never comes",
+            id="missing",
+        ),
+        pytest.param({"lacks": "[kv_usage_fraction]"}, "ITL stands in for it", id="lacking"),
+    ],
+)
+def test_check_tells_what_is_missing_from_what_is_never_there(
+    recorded: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    own: dict[str, str],
+    words: str,
+) -> None:
+    assert main(["check", "--metrics-only", "-c", str(config_file(tmp_path, recorded, **own))]) == 0
+    text = capsys.readouterr().out
+    line = next(t for t in text.splitlines() if t.startswith("warning  kv_usage_fraction: "))
+    assert words in line
 
 
 def test_check_of_an_unreachable_server_fails_with_the_reason(

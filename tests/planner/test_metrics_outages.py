@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -164,28 +163,6 @@ async def test_one_refused_query_leaves_the_others() -> None:
         seen = await observe(url)
     assert seen.running_requests.decode == 7
     assert "query requests_per_second/0 is refused: parse error" in seen.problems
-
-
-async def test_a_rotated_token_is_read_again(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    sent: list[str | None] = []
-
-    def answer(request: web.Request) -> web.Response:
-        sent.append(request.headers.get("Authorization"))
-        return web.json_response({"data": {"result": []}})
-
-    async with serving(answer) as url:
-        config = MetricsConfig.model_validate(
-            {"url": url, "model": "m", "access": {"bearer_token_file": token}}
-        )
-        source = make_source(config)
-        missing = await source.observe(0.0)
-        for text in ("old\n", "new\n"):
-            token.write_text(text)
-            await source.observe(0.0)
-        await source.close()
-    assert str(token) in missing.problems[0]
-    assert list(dict.fromkeys(sent)) == ["Bearer old", "Bearer new"]
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
 
 from planner.metrics.crosschecks import Evidence
 from planner.metrics.preset import Preset, Signal
-from planner.metrics.quality import QualitySettings, judge
+from planner.metrics.quality import QualitySettings, beside_pools, judge
 from planner.metrics.reading import Reading
+from planner.metrics.signals import SIGNALS
 from planner.metrics.vector import Sample
 from policies.lengths import Lengths
-from policies.types import Latency, Observation, PerRole, Quality, Trust
+from policies.types import (
+    Latency,
+    Observation,
+    PerRole,
+    Pools,
+    PoolState,
+    Quality,
+    Trust,
+    Unavailable,
+)
 
 WELL = Observation(
     observed_at_seconds=600.0,
@@ -21,6 +32,7 @@ WELL = Observation(
     finished_per_second=20.0,
     input_tokens=Lengths.lognormal(1000.0),
     output_tokens_mean=100.0,
+    ttft=Latency(mean_seconds=0.4),
     itl=Latency(mean_seconds=0.02),
     waiting_requests=PerRole(2.0, 0.0),
     running_requests=PerRole(4.0, 40.0),
@@ -28,19 +40,26 @@ WELL = Observation(
 )
 
 
-def reading(**numbers: float) -> Reading:
-    """Signals that are not part of an observation."""
-    preset = Preset("mine", "mine", {name: Signal((name,), meaning=name) for name in numbers})
-    return Reading(preset, {f"{name}/0": (Sample({}, v),) for name, v in numbers.items()})
+def reading(lacks: Collection[str] = (), **numbers: float) -> Reading:
+    """The answers of a stack that has every signal but those it lacks."""
+    asked = {name: Signal((name,), meaning=name) for name in SIGNALS if name not in lacks}
+    answered = {"requests_per_second": 20.0, **numbers}
+    answers = {f"{name}/0": (Sample({}, v),) for name, v in answered.items()}
+    return Reading(Preset("mine", "mine", asked), answers)
 
 
-def judged(now: Observation, before: Observation | None = None, **numbers: float) -> Observation:
+def judged(
+    now: Observation,
+    before: Observation | None = None,
+    lacks: Collection[str] = (),
+    **numbers: float,
+) -> Observation:
     """Judge `now` after a minute of `before` (by default of the same)."""
     past = tuple(
         replace(before or now, observed_at_seconds=now.observed_at_seconds - ago)
         for ago in (60, 45, 30, 15)
     )
-    return judge(Evidence(now, past, reading(**numbers)), QualitySettings())
+    return judge(Evidence(now, past, reading(lacks, **numbers)), QualitySettings())
 
 
 def test_a_sound_observation_is_followed_in_full() -> None:
@@ -110,10 +129,22 @@ def test_old_signals_become_unknown_and_are_named() -> None:
             replace(WELL, output_tokens_mean=1.0), {}, "prefill", id="output-of-one-token"
         ),
         pytest.param(
-            WELL,
-            {"decode_reporting_pods": 5.0, "decode_live_pods": 4.0},
+            replace(WELL, live_pods=PerRole(2.0, 4.0)),
+            {"decode_reporting_pods": 5.0},
             "still answer",
             id="a-pod-that-is-gone",
+        ),
+        pytest.param(
+            replace(WELL, kv_usage_fraction=0.48, kv_usage_max_fraction=1.0),
+            {},
+            "unevenly routed",
+            id="a-hot-decode-pod",
+        ),
+        pytest.param(
+            replace(WELL, kv_usage_fraction=0.48, kv_usage_max_fraction=0.3),
+            {},
+            "different pods",
+            id="a-maximum-below-the-mean",
         ),
         pytest.param(WELL, {"kv_usage_fraction": 45.0}, "no fraction", id="percent-for-fraction"),
     ],
@@ -124,6 +155,81 @@ def test_a_contradiction_is_named_and_stops_scale_in(
     seen = judged(now, **numbers)
     assert seen.trust is Trust.SCALE_OUT_ONLY
     assert words in " ".join(seen.problems)
+
+
+def test_pods_that_are_all_full_are_no_contradiction() -> None:
+    full = replace(WELL, kv_usage_fraction=0.93, kv_usage_max_fraction=1.0)
+    assert judged(full).trust is Trust.FULL
+
+
+POOL_SIGNALS = {
+    "prefill_waiting_requests": replace(WELL, waiting_requests=PerRole(None, 0.0)),
+    "decode_waiting_requests": replace(WELL, waiting_requests=PerRole(2.0, None)),
+    "prefill_running_requests": replace(WELL, running_requests=PerRole(None, 40.0)),
+    "decode_running_requests": replace(WELL, running_requests=PerRole(4.0, None)),
+    "kv_usage_fraction": replace(WELL, kv_usage_fraction=None),
+}
+
+
+@pytest.mark.parametrize(("name", "seen"), POOL_SIGNALS.items(), ids=POOL_SIGNALS)
+def test_what_has_gone_missing_stops_scale_in_and_what_a_stack_lacks_does_not(
+    name: str, seen: Observation
+) -> None:
+    missing = judged(seen)
+    assert missing.trust is Trust.SCALE_OUT_ONLY
+    assert missing.problems == (f"no data for {name}",)
+    lacking = judged(seen, lacks=[name])
+    assert lacking.trust is Trust.FULL
+    assert lacking.problems == ()
+
+
+@pytest.mark.parametrize(("name", "seen"), POOL_SIGNALS.items(), ids=POOL_SIGNALS)
+def test_what_a_stack_lacks_needs_the_latency_that_would_show_it(
+    name: str, seen: Observation
+) -> None:
+    latency = "ttft" if name.startswith("prefill") else "itl"
+    blind = judged(replace(seen, **{latency: Latency()}), lacks=[name])
+    assert blind.trust is Trust.SCALE_OUT_ONLY
+    assert f"reports no {name}" in blind.problems[0]
+    idle = replace(seen, requests_per_second=0.0, finished_per_second=0.0)
+    quiet = replace(idle, **{latency: Latency()})
+    assert judged(quiet, lacks=[name]).trust is Trust.FULL
+
+
+def pool(ready: int) -> PoolState:
+    return PoolState(desired_replicas=ready, ready_replicas=ready)
+
+
+@pytest.mark.parametrize(
+    ("live", "pools", "trust"),
+    [
+        pytest.param(PerRole(2.0, 5.0), PerRole(pool(2), pool(5)), Trust.FULL, id="all-answer"),
+        pytest.param(
+            PerRole(2.0, 3.0), PerRole(pool(2), pool(5)), Trust.SCALE_OUT_ONLY, id="two-unscraped"
+        ),
+        pytest.param(PerRole(2.0, 4.0), PerRole(pool(2), pool(5)), Trust.FULL, id="one-of-five"),
+        pytest.param(PerRole(None, None), PerRole(pool(2), pool(5)), Trust.FULL, id="not-counted"),
+        pytest.param(
+            PerRole(2.0, 3.0), PerRole(pool(2), Unavailable("?")), Trust.FULL, id="pool-unknown"
+        ),
+        pytest.param(
+            PerRole(8.0, 40.0), PerRole(pool(2), pool(5)), Trust.FULL, id="eight-pods-a-replica"
+        ),
+    ],
+)
+def test_pods_that_nobody_scrapes_stop_scale_in(
+    live: PerRole[float | None], pools: Pools, trust: Trust
+) -> None:
+    seen = beside_pools(replace(WELL, live_pods=live), pools, QualitySettings())
+    assert seen.trust is trust
+    if trust is not Trust.FULL:
+        assert "3 decode pods answer, but 5 replicas are ready" in seen.problems[0]
+
+
+def test_pods_that_nobody_scrapes_give_no_more_trust_than_there_was() -> None:
+    blind = replace(WELL, trust=Trust.NONE, live_pods=PerRole(1.0, 1.0))
+    seen = beside_pools(blind, PerRole(pool(9), pool(9)), QualitySettings())
+    assert seen.trust is Trust.NONE
 
 
 def test_an_overload_is_no_contradiction() -> None:

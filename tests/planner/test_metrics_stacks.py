@@ -17,7 +17,7 @@ from planner.metrics.exposition import FleetCollector, FleetGauges, page, pod_pa
 from planner.metrics.prometheus import PrometheusEvaluator
 from planner.metrics.reading import queries
 from planner.metrics.scrape import ScrapeEvaluator
-from policies.types import Observation, PerRole
+from policies.types import Observation, PerRole, Trust
 from replay.requests import Requests
 from replay.tally import Tally
 
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.program("prometheus"), pytest.mark.program("promtool")
 NOW = 1_700_000_000.0
 MODEL = "Org/Tiny-8B"
 STACKS = sorted(EXPORTERS)
-PRESET_OF = {"vllm-llmd-without-epp": "vllm-llmd"}
 GAUGES = FleetGauges(
     waiting_requests=PerRole(6.0, 2.0),
     running_requests=PerRole(3.0, 96.0),
@@ -34,6 +33,15 @@ GAUGES = FleetGauges(
     kv_usage_fraction=0.625,
     kv_transfer_backlog_requests=5.0,
 )
+
+# The bucket of each stack that holds 20 ms.
+ITL_BUCKETS = {
+    "dynamo": (0.011, 0.02),
+    "vllm": (0.01, 0.025),
+    "vllm-llmd": (0.01, 0.025),
+    "sglang": (0.015, 0.02),
+    "trtllm": (0.01, 0.025),
+}
 
 Past = list[tuple[float, dict[str, str]]]  # (time, page by pod)
 
@@ -111,7 +119,7 @@ async def serving() -> AsyncIterator[Pods]:
 
 def config(stack: str, case: str = "steady", **changes: object) -> MetricsConfig:
     settings = {
-        "preset": PRESET_OF.get(stack, stack),
+        "preset": stack,
         "model": MODEL,
         "window_seconds": 65,
         "namespace": f"{stack}-{case}",
@@ -152,6 +160,7 @@ async def test_every_stack_gives_the_numbers_of_the_fleet(
         else await observe_by_scrape(stack, record(stack))
     )
     assert seen.problems == ()
+    assert seen.trust is Trust.FULL
     assert seen.requests_per_second == pytest.approx(2.0)
     assert seen.finished_per_second == pytest.approx(2.0)
     assert seen.input_tokens is not None
@@ -160,7 +169,11 @@ async def test_every_stack_gives_the_numbers_of_the_fleet(
     assert seen.prefix_hit_fraction == pytest.approx(0.25)
     assert seen.ttft.mean_seconds == pytest.approx(0.5)
     assert seen.itl.mean_seconds == pytest.approx(0.02)
-    assert seen.itl.p99_seconds == pytest.approx(0.011 + 0.99 * 0.009)
+    # Every gap is 20 ms, so a quantile lies that far within the stack's own bucket around it.
+    below, edge = ITL_BUCKETS[stack]
+    quantiles = (seen.itl.p50_seconds, seen.itl.p95_seconds, seen.itl.p99_seconds)
+    for share, quantile in zip((0.5, 0.95, 0.99), quantiles, strict=True):
+        assert quantile == pytest.approx(below + share * (edge - below))
     assert list(seen.waiting_requests) == pytest.approx([6, 2])
     assert list(seen.running_requests) == pytest.approx([3, 96])
     assert seen.kv_usage_fraction == pytest.approx(0.625)
@@ -168,6 +181,7 @@ async def test_every_stack_gives_the_numbers_of_the_fleet(
     assert seen.kv_transfer.mean_seconds == pytest.approx(0.04)
     assert [quality.coverage_fraction for quality in seen.pool_quality] == [1.0, 1.0]
     assert [quality.age_seconds for quality in seen.pool_quality] == [0.0, 0.0]
+    assert list(seen.live_pods) == [3, 4]
     if stack != "trtllm":  # which reports neither
         assert seen.kv_transfer_backlog_requests == pytest.approx(5)
         assert seen.kv_transfer.bytes_per_second == pytest.approx(2 * 2.0**27)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -23,9 +26,11 @@ from policies.types import (
     HoldReason,
     Latency,
     Limiter,
+    Margin,
     Observation,
     PerRole,
     PoolState,
+    Prospect,
     Role,
     Unavailable,
 )
@@ -42,6 +47,26 @@ class StoppedClock:
 
 
 POOL = PoolState(desired_replicas=3, ready_replicas=2, starting_ages_seconds=(5.0,))
+PLANNED = Expectation(
+    ttft_seconds=1.5,
+    itl_seconds=0.02,
+    ttft_attainment=0.99,
+    itl_attainment=1.0,
+    carried_fraction=1.0,
+)
+WORSE = replace(PLANNED, ttft_seconds=math.inf, ttft_attainment=0.5)
+PROSPECT = Prospect(
+    replicas=PerRole(5, 3),
+    now=replace(PLANNED, ttft_seconds=0.4),
+    likely=replace(PLANNED, ttft_seconds=0.7),
+    planned=PLANNED,
+    sufficient=True,
+    margins=PerRole(
+        Margin(gpus=1, more=replace(PLANNED, ttft_attainment=1.0), fewer=WORSE, binding=None),
+        Margin(gpus=1, more=PLANNED, fewer=None, binding=Binding.MINIMUM),
+    ),
+    needed_replicas=PerRole(4.5, 3.0),
+)
 SCALED = Record(
     observation=Observation(
         observed_at_seconds=990.0,
@@ -55,9 +80,7 @@ SCALED = Record(
         current=PerRole(3, 3),
         target=PerRole(5, 3),
         raw=PerRole(6, 3),
-        expected=Expectation(
-            ttft_seconds=1.5, itl_seconds=0.02, ttft_attainment=0.99, itl_attainment=1.0
-        ),
+        foresight=lambda pair: PROSPECT if pair == PerRole(5, 3) else None,
         binding=(Binding.TTFT,),
         limiters=(Limiter("limit_scale_out", PerRole(6, 3), PerRole(5, 3), "2 at once"),),
     ),
@@ -114,8 +137,20 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
         pytest.param("demand_output_tokens", {}, None, id="unknown-is-absent"),
         pytest.param("observed_ttft_seconds", {"statistic": "p95"}, 0.7, id="ttft"),
         pytest.param("observed_ttft_seconds", {"statistic": "mean"}, None, id="half-known"),
-        pytest.param("expected_itl_seconds", {}, 0.02, id="expected"),
-        pytest.param("expected_attainment_fraction", {"objective": "joint"}, 0.99, id="attained"),
+        pytest.param("expected_itl_seconds", {"demand": "planned"}, 0.02, id="expected"),
+        pytest.param("expected_ttft_seconds", {"demand": "likely"}, 0.7, id="likely"),
+        pytest.param("expected_ttft_seconds", {"demand": "now"}, 0.4, id="now"),
+        pytest.param("expected_attainment_fraction", {"demand": "planned"}, 0.99, id="attained"),
+        pytest.param(
+            "gain_of_one_more_fraction", {"role": "prefill"}, pytest.approx(0.01), id="gain"
+        ),
+        pytest.param("gain_of_one_more_fraction", {"role": "decode"}, 0, id="no-gain"),
+        pytest.param(
+            "loss_of_one_fewer_fraction", {"role": "prefill"}, pytest.approx(0.49), id="loss"
+        ),
+        pytest.param("loss_of_one_fewer_fraction", {"role": "decode"}, None, id="none-to-take"),
+        pytest.param("needed_replicas", {"role": "prefill"}, 4.5, id="needed"),
+        pytest.param("efficient_ratio", {}, 1.5, id="ratio"),
         pytest.param("slo_ttft_seconds", {}, 2.0, id="objective"),
         pytest.param("mode", {"mode": "act"}, 1, id="mode"),
         pytest.param("mode", {"mode": "advise"}, 0, id="other-mode"),
@@ -145,7 +180,8 @@ def test_a_scale_out_is_shown(view, name, labels, expected):
         pytest.param("demand_requests_per_second", {}, None, id="no-demand"),
         pytest.param("ready_replicas", {"role": "prefill"}, 2, id="the-pool-that-was-read"),
         pytest.param("ready_replicas", {"role": "decode"}, None, id="the-pool-that-was-not"),
-        pytest.param("expected_ttft_seconds", {}, None, id="no-expectation"),
+        pytest.param("expected_ttft_seconds", {"demand": "now"}, None, id="no-expectation"),
+        pytest.param("efficient_ratio", {}, None, id="no-ratio"),
         pytest.param(
             "decisions_total", {"outcome": "hold", "reason": "pool_unknown"}, 1, id="counted"
         ),

@@ -8,39 +8,37 @@ from dataclasses import replace
 from planner.journal import Record
 from planner.terminal import Terminal
 from policies.config import Slo
-from policies.types import Binding, Decision, Expectation, Hold, HoldReason, Observation, PerRole
+from policies.types import Binding, Decision, Hold, HoldReason, Latency, Observation, PerRole
 
-EXPECTED = Expectation(ttft_seconds=0.9, itl_seconds=0.008, ttft_attainment=1, itl_attainment=1)
 HELD = Decision(
     decided_at_seconds=10.0,
     current=PerRole(2, 1),
     target=PerRole(2, 1),
     hold=Hold(HoldReason.ALREADY_RIGHT, "the size wanted"),
     binding=(Binding.TTFT,),
-    expected=EXPECTED,
 )
 GROWN = replace(HELD, target=PerRole(3, 1), hold=None)
+MEASURED = Latency(p95_seconds=0.5)
 
 
-def lines(*decisions: Decision) -> list[str]:
+def lines(*decisions: Decision, ttft: Latency = MEASURED) -> list[str]:
     stream = io.StringIO()
     terminal = Terminal(stream, Slo())
     for decision in decisions:
-        seen = Observation(observed_at_seconds=10.0, window_seconds=60.0, requests_per_second=33.9)
+        seen = Observation(
+            observed_at_seconds=10.0, window_seconds=60.0, requests_per_second=33.9, ttft=ttft
+        )
         terminal.show(Record(observation=seen, pools=PerRole(None, None), decision=decision))
     return [line.split("req/s  ")[1] for line in stream.getvalue().splitlines()]
 
 
 def test_a_hold_for_the_same_reasons_is_one_short_line():
-    sooner = replace(HELD, expected=replace(EXPECTED, ttft_seconds=0.5))
-    assert lines(HELD, sooner) == [
-        "hold 2+1: TTFT binds; expected TTFT 900 ms of 2 s, ITL 8 ms of 50 ms",
-        "hold 2+1: TTFT 500 ms, ITL 8 ms",
-    ]
+    assert lines(HELD, HELD) == ["hold 2+1: TTFT binds", "hold 2+1: measured TTFT p95 500 ms"]
+    assert lines(HELD, HELD, ttft=Latency()) == ["hold 2+1: TTFT binds", "hold 2+1"]
 
 
 def test_another_reason_or_a_change_is_told_in_full():
-    blind = replace(HELD, hold=Hold(HoldReason.METRICS_UNKNOWN, "no answer"), expected=None)
+    blind = replace(HELD, hold=Hold(HoldReason.METRICS_UNKNOWN, "no answer"), binding=())
     told = lines(HELD, blind, GROWN, GROWN, HELD)
     assert told[1] == "hold 2+1: the metrics are unknown: no answer"
     assert told[2] == told[3]

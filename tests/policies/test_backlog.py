@@ -13,7 +13,9 @@ from policies.types import Observation, PerRole
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 SETTINGS = PolicySettings()
 SHAPE = Shape(
-    prompt_tokens=Lengths.lognormal(1155), prefix_hit_fraction=0.0, output_tokens_mean=211
+    prompt_tokens=Lengths.lognormal(1155),
+    prefix_hit_fraction=0.0,
+    output_tokens=Lengths.lognormal(211),
 )
 CALM = Observation(observed_at_seconds=0, window_seconds=60, requests_per_second=20)
 NORMAL = 20.0  # 20 requests/s that wait for half of the 2 s TTFT objective

@@ -16,7 +16,9 @@ from policies.types import Latency, Observation, PerRole, PoolState
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 SETTINGS = PolicySettings()
 SHAPE = Shape(
-    prompt_tokens=Lengths.lognormal(1155), prefix_hit_fraction=0.0, output_tokens_mean=211
+    prompt_tokens=Lengths.lognormal(1155),
+    prefix_hit_fraction=0.0,
+    output_tokens=Lengths.lognormal(211),
 )
 SIZES = PerRole(6, 4)
 POOLS = SIZES.map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))

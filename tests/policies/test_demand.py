@@ -38,7 +38,7 @@ def test_prefill_work_is_the_mean_of_the_law_and_not_the_law_of_the_mean():
     shape = Shape(
         prompt_tokens=Lengths((100.0, 30_000.0), (0.9, 0.1)),
         prefix_hit_fraction=0.0,
-        output_tokens_mean=1.0,
+        output_tokens=Lengths((1.0,), (1.0,)),
     )
     work = shape.load_of(PROFILE, 1.0).prefill_erlangs
     assert work > 1.2 * prefill_seconds(PROFILE.prefill, shape.prompt_tokens.mean)
@@ -46,7 +46,9 @@ def test_prefill_work_is_the_mean_of_the_law_and_not_the_law_of_the_mean():
 
 def test_what_is_not_seen_keeps_its_last_known_value():
     known = Shape(
-        prompt_tokens=Lengths((10.0,), (1.0,)), prefix_hit_fraction=0.3, output_tokens_mean=7.0
+        prompt_tokens=Lengths((10.0,), (1.0,)),
+        prefix_hit_fraction=0.3,
+        output_tokens=Lengths((7.0,), (1.0,)),
     )
     blank = Observation(observed_at_seconds=0, window_seconds=60)
     assert shape_of(blank, known) == known

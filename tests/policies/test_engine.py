@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from forecasting.forecast import Mode
 from forecasting.tracker import Tracker
 from policies.config import ForecastSettings, Guards, KnownEvent, PolicySettings, RoleSettings
+from policies.demand import LOADS
 from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.memory import Memory
-from policies.outlook import LOADS, tracker_settings, turn_notes
+from policies.outlook import tracker_settings, turn_notes
 from policies.profile import builtin
 from policies.types import (
     HoldReason,
@@ -117,7 +118,8 @@ def test_scale_in_waits_for_the_window_and_scale_out_does_not():
     assert sizes[4] > sizes[3]
     window, tick = 300.0, 15.0
     back = next(i for i in range(8, len(sizes)) if sizes[i] < sizes[7])
-    assert window <= (back - 7) * tick <= 2 * window
+    wanted = max(i for i, d in enumerate(decisions) if d.raw.prefill >= sizes[7])
+    assert window <= (back - wanted) * tick <= 2 * window
     waiting = [d.hold.reason for d in decisions[8:back] if d.hold]
     assert HoldReason.SCALE_IN_STABILISING in waiting
 

@@ -117,7 +117,7 @@ def test_stuck_replicas_are_no_supply_and_no_reason_to_ask_for_more() -> None:
     assert decision.target.decode == decode
     assert "await_stuck" in names(decision)
     free = decide(BUSY, (WANTED.prefill, decode))
-    assert decision.expected.joint_attainment < free.expected.joint_attainment
+    assert decision.prospect.planned.joint_attainment < free.prospect.planned.joint_attainment
     (note,) = [note for note in decision.notes if "stuck" in note]
     assert "ErrImagePull" in note
     held = decide(BUSY, tuple(decision.target), stuck)

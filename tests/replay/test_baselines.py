@@ -34,7 +34,9 @@ from replay.traces import of_requests
 PROFILE = builtin("llama-3-8b-h100-fp8-tp1")
 SETTINGS = PolicySettings()
 SHAPE = Shape(
-    prompt_tokens=Lengths((1000.0,), (1.0,)), prefix_hit_fraction=0.0, output_tokens_mean=200.0
+    prompt_tokens=Lengths((1000.0,), (1.0,)),
+    prefix_hit_fraction=0.0,
+    output_tokens=Lengths((200.0,), (1.0,)),
 )
 REPLICA = Replica.under(PROFILE, SETTINGS.slo, SHAPE)
 

@@ -55,7 +55,7 @@ def test_predicted_attainment_agrees_with_the_plant(rate, prompt, answer, size):
     shape = Shape(
         prompt_tokens=Lengths.from_samples(requests.input_tokens),
         prefix_hit_fraction=0.0,
-        output_tokens_mean=answer,
+        output_tokens=Lengths.from_samples(requests.output_tokens),
     )
     demand = Demand(load=shape.load_of(PROFILE, rate), shape=shape)
     predicted = Capacity(PROFILE, SETTINGS, demand).expect(size)

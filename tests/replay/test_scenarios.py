@@ -7,12 +7,13 @@ import pytest
 
 from policies.config import PolicySettings, RoleSettings, Slo
 from policies.profile import Profile, builtin
-from policies.types import Binding, PerRole
+from policies.types import Binding, PerRole, Role
 from replay.baselines.registry import CONTENDERS
 from replay.physics import Physics
 from replay.requests import Requests
 from replay.scene import Scene
 from replay.scoring import Score
+from replay.simulator import Static
 from replay.traces.sample import sample_trace
 from replay.traces.shape import cut, scale_rate
 from replay.traces.trace import of_requests
@@ -114,6 +115,85 @@ def test_on_a_narrow_link_the_coupled_solve_needs_fewer_gpus():
     joint, apart = play(where), play(where, "independent")
     assert joint.joint_attainment >= apart.joint_attainment - 0.01
     assert joint.gpu_hours <= 0.85 * apart.gpu_hours
+
+
+def largest(steps) -> PerRole[int]:
+    return PerRole.of(lambda role: max(step.decision.target[role] for step in steps))
+
+
+def notes_of(steps) -> str:
+    return " ".join(note for step in steps for note in step.decision.notes)
+
+
+def test_prefill_tripled_without_decode_is_put_right_at_decode():
+    """Two prefill replicas would do; six hand their KV to a decode pool that is full."""
+    traffic = requests(lambda _: 30.0, 1200, 900, 900)
+    tripled = scene(traffic, PerRole(6, 1))
+    steps = []
+    score = play(tripled, steps=steps)
+    moved = next(step.decision for step in steps if step.decision.changes)
+    assert moved.target.decode > 1
+    assert moved.target.prefill <= 6
+    assert steps[-1].decision.target.prefill <= 3
+    assert score.joint_attainment >= tripled.play(Static(PerRole(6, 1))).joint_attainment + 0.2
+
+
+def test_full_decode_memory_is_answered_with_decode_alone():
+    """KV that decode has no room for stays in prefill and blocks it: its queue is a symptom."""
+    decode = PROFILE.decode.model_copy(update={"kv_capacity_tokens": 60_000.0})
+    little = PROFILE.model_copy(update={"decode": decode})
+    steps = []
+    traffic = requests(lambda _: 60.0, 1200, 300, 500)
+    play(scene(traffic, PerRole(2, 1), profile=little), steps=steps)
+    assert max(step.observation.kv_usage_fraction for step in steps) > 0.95
+    assert max(step.observation.waiting_requests.prefill for step in steps) > 100
+    assert "decode is the bottleneck" in notes_of(steps)
+    assert largest(steps).prefill <= 3
+    assert largest(steps).decode >= 4
+    assert steps[-1].observation.kv_transfer_backlog_requests < 10
+
+
+@pytest.mark.parametrize(
+    ("initial", "side"),
+    [
+        pytest.param(PerRole(2, 6), Role.PREFILL, id="egress"),
+        pytest.param(PerRole(6, 2), Role.DECODE, id="ingress"),
+    ],
+)
+def test_a_saturated_link_gets_the_side_whose_network_card_is_the_limit(initial, side):
+    """Prompts of 4,000 tokens are 0.5 GB of KV each; a card moves 4 GB/s, and 20 GB/s must pass."""
+    slow = PROFILE.transfer.model_copy(update={"bytes_per_second": 4e9})
+    narrow = PROFILE.model_copy(update={"transfer": slow})
+    random = np.random.default_rng(3)
+    arrivals = np.sort(random.uniform(0, 600, 600 * 36))
+    ones = np.ones(len(arrivals))
+    traffic = Requests(arrivals, 4000 * ones, 20 * ones, 0 * ones)
+    steps = []
+    play(scene(traffic, initial, profile=narrow), steps=steps)
+    other = Role.DECODE if side is Role.PREFILL else Role.PREFILL
+    assert largest(steps)[side] > initial[side]
+    assert largest(steps)[other] <= initial[other] + 1
+
+
+def test_one_gpu_short_is_spent_where_it_serves_most():
+    """A load doubles to one for which 4+6 would do. Cut in proportion that is 3+6; 4+5 is best."""
+    until, budget = 500.0, 9
+    traffic = requests(lambda t: 15.0 if t < 200 else 30.0, 6000, 900, until)
+    short = SETTINGS.model_copy(update={"gpu_budget": budget})
+    where = scene(traffic, PerRole(3, 6), settings=short)
+    in_proportion, best, other = (
+        where.play(Static(pair)).joint_attainment
+        for pair in (PerRole(3, 6), PerRole(4, 5), PerRole(5, 4))
+    )
+    assert best > max(in_proportion, other) + 0.3
+    steps = []
+    score = play(where, steps=steps)
+    assert score.joint_attainment >= in_proportion + 0.15
+    assert max(sum(step.decision.target) for step in steps) <= budget
+    loaded = [step.decision for step in steps if step.observation.observed_at_seconds < until]
+    assert loaded[-1].target == PerRole(4, 5)
+    assert Binding.BUDGET in loaded[-1].binding
+    assert "would be needed" in notes_of(steps)
 
 
 @pytest.mark.parametrize(

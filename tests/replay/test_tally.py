@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay.buckets import DYNAMO, FINEST, SGLANG, VLLM
 from replay.requests import Requests
 from replay.tally import Histogram, Tally
 
@@ -47,3 +48,22 @@ def test_tally_follows_requests_from_arrival_to_the_end() -> None:
     # Ten tokens have nine gaps; a single token has none, whatever its inter-token latency says.
     assert tally.itl_seconds.count == 9
     assert tally.itl_seconds.sum == pytest.approx(0.18)
+
+
+@given(st.lists(st.floats(0, 200), max_size=50))
+def test_a_histogram_is_shown_on_the_edges_of_any_stack_exactly(values: list[float]) -> None:
+    finest = Histogram(FINEST.itl_seconds)
+    finest.observe(np.array(values, dtype=float))
+    for layout in (DYNAMO, VLLM, SGLANG):
+        directly = Histogram(layout.itl_seconds)
+        directly.observe(np.array(values, dtype=float))
+        shown = finest.regrouped(layout.itl_seconds)
+        assert shown.counts.tolist() == directly.counts.tolist()
+        assert shown.sum == directly.sum
+
+
+def test_an_edge_that_a_histogram_does_not_have_counts_to_the_edge_below_it() -> None:
+    histogram = Histogram([1, 2, 4])
+    histogram.observe(np.array([0.5, 1.5, 3.0, 5.0]))
+    assert histogram.regrouped((3,)).counts.tolist() == [2, 2]
+    assert histogram.regrouped((0.5, 8)).counts.tolist() == [0, 3, 1]

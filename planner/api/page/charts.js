@@ -6,6 +6,7 @@ const waiting = (role) => (tick) => tick.observation.waiting_requests[role];
 const ready = (role) => (tick) => tick.pools[role].ready_replicas ?? null;
 const target = (role) => (tick) => tick.decision.target?.[role] ?? null;
 const ratio = ({ decision: { target: size } }) => (size?.decode ? size.prefill / size.decode : null);
+const efficient = ({ decision: { prospect } }) => prospect?.efficient_ratio ?? null;
 const written = (digits, unit) => (value) => `${value.toFixed(digits)} ${unit}`;
 const objective = (y) => ({ name: "SLO", colour: "bad", dash: "dash", limit: true, y });
 
@@ -71,7 +72,11 @@ const CHARTS = [
   },
   {
     title: "P:D ratio", unit: "prefill per decode", newest: written(2, ": 1"),
-    traces: [{ name: "P:D", colour: "third", steps: true, y: ratio }],
+    keys: [{ name: "target", colour: "third" }, { name: "efficient", colour: "quiet", dash: "dot" }],
+    traces: [
+      { name: "P:D", colour: "third", steps: true, y: ratio },
+      { name: "efficient", colour: "quiet", dash: "dot", y: efficient },
+    ],
   },
   {
     title: "Prefill load", unit: "busy replicas", words: inWords("prefill_erlangs"),

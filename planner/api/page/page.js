@@ -1,6 +1,7 @@
 // Polls the planner and hands what it says to the headline, the charts and the table.
 
 import { draw } from "./charts.js";
+import { show as showMargins } from "./margins.js";
 import { show as showTable } from "./table.js";
 import { suggest } from "./whatif.js";
 
@@ -123,6 +124,7 @@ async function poll() {
     const changed = await refresh();
     showHeadline();
     showSummary();
+    showMargins(state.last?.decision.prospect, state.slo);
     if (state.last) suggest(state.last.observation);
     if (changed) redraw();
     showPulse(null);

@@ -16,7 +16,7 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
     {
         "dynamo": dynamo.export,
         "vllm-llmd": vllm_llmd.export,
-        "vllm-llmd-without-epp": vllm_llmd.export_engines,
+        "vllm": vllm_llmd.export_engines,
         "sglang": sglang.export,
         "trtllm": trtllm.export,
     }

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 
 from planner.metrics.families import Shown, constant, counter, counters, histogram, scaled
 from policies.types import Role
+from replay.buckets import SGLANG
 
 _MIB = 1024 * 1024
 
@@ -81,13 +82,13 @@ def _counters(shown: Shown) -> Iterator[Metric]:
 def _histograms(shown: Shown) -> Iterator[Metric]:
     tally = shown.tally
     prefill, decode = (_server(shown, role) for role in Role)
-    for name, values in (
-        ("time_to_first_token_seconds", tally.ttft_seconds),
-        ("inter_token_latency_seconds", tally.itl_seconds),
-        ("prompt_tokens_histogram", tally.input_tokens),
-        ("generation_tokens_histogram", tally.output_tokens),
+    for name, values, edges in (
+        ("time_to_first_token_seconds", tally.ttft_seconds, SGLANG.ttft_seconds),
+        ("inter_token_latency_seconds", tally.itl_seconds, SGLANG.itl_seconds),
+        ("prompt_tokens_histogram", tally.input_tokens, SGLANG.input_tokens),
+        ("generation_tokens_histogram", tally.output_tokens, SGLANG.output_tokens),
     ):
-        yield histogram(f"sglang:{name}", decode, values)
+        yield histogram(f"sglang:{name}", decode, values.regrouped(edges))
     mean_mib = tally.transfer_bytes.sum / _MIB / max(tally.transfer_bytes.count, 1)
     moved = constant(mean_mib, tally.transfer_bytes.count)
     yield histogram("sglang:kv_transfer_latency_ms", prefill, scaled(tally.transfer_seconds, 1000))

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from planner.metrics.families import Shown, counter, counters, histogram
 from policies.types import Role
+from replay.buckets import VLLM
 
 _TOKENS_PER_BLOCK = 32
 
@@ -43,6 +44,8 @@ def export(shown: Shown) -> Iterator[Metric]:
     blocks = tally.input_tokens.sum / _TOKENS_PER_BLOCK
     yield counter("trtllm_kv_cache_reused_blocks", prefill, reused)
     yield counter("trtllm_kv_cache_missed_blocks", prefill, blocks - reused)
-    yield histogram("trtllm_time_to_first_token_seconds", prefill, tally.ttft_seconds)
-    yield histogram("trtllm_time_per_output_token_seconds", decode, tally.itl_seconds)
+    ttft = tally.ttft_seconds.regrouped(VLLM.ttft_seconds)
+    itl = tally.itl_seconds.regrouped(VLLM.itl_seconds)
+    yield histogram("trtllm_time_to_first_token_seconds", prefill, ttft)
+    yield histogram("trtllm_time_per_output_token_seconds", decode, itl)
     yield histogram("trtllm_kv_transfer_latency_seconds", decode, tally.transfer_seconds)

@@ -20,16 +20,23 @@ from planner.metrics.families import (
     scaled,
 )
 from policies.types import Role
+from replay.buckets import VLLM
 
 # Share of TTFT that passes in the prefill pod.
 _IN_PREFILL = 0.9
+# The edges of what lasts as long as a request: below 0.3 s only the mean is known.
+_WHOLE_SECONDS = (
+    *(0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60),
+    *(120, 240, 480, 960, 1920, 7680),
+)
 
 
 def export(shown: Shown) -> Iterator[Metric]:
     """Yield the picker's families and the engines'."""
     target = {"target_model_name": shown.model, "model_name": shown.model}
     yield counter("llm_d_epp_request", target, shown.tally.arrived_requests)
-    yield histogram("llm_d_epp_request_ttft_seconds", target, shown.tally.ttft_seconds)
+    ttft = shown.tally.ttft_seconds.regrouped(VLLM.ttft_seconds)
+    yield histogram("llm_d_epp_request_ttft_seconds", target, ttft)
     yield from export_engines(shown)
 
 
@@ -90,18 +97,14 @@ def _counters(shown: Shown) -> Iterator[Metric]:
 def _histograms(shown: Shown) -> Iterator[Metric]:
     tally = shown.tally
     prefill, decode = (shown.first_pod(role, _engine(shown)) for role in Role)
-    prefilled = tally.ttft_seconds.count
-    yield histograms(
-        "vllm:request_prompt_tokens", [(prefill, tally.input_tokens), (decode, tally.input_tokens)]
-    )
-    yield histograms(
-        "vllm:request_generation_tokens",
-        [(prefill, constant(1, prefilled)), (decode, tally.output_tokens)],
-    )
-    yield histogram(
-        "vllm:e2e_request_latency_seconds", prefill, scaled(tally.ttft_seconds, _IN_PREFILL)
-    )
-    yield histogram(
-        "vllm:time_to_first_token_seconds", decode, scaled(tally.ttft_seconds, 1 - _IN_PREFILL)
-    )
-    yield histogram("vllm:inter_token_latency_seconds", decode, tally.itl_seconds)
+    prompts = tally.input_tokens.regrouped(VLLM.input_tokens)
+    one_each = constant(1, tally.ttft_seconds.count).regrouped(VLLM.output_tokens)
+    answers = tally.output_tokens.regrouped(VLLM.output_tokens)
+    yield histograms("vllm:request_prompt_tokens", [(prefill, prompts), (decode, prompts)])
+    yield histograms("vllm:request_generation_tokens", [(prefill, one_each), (decode, answers)])
+    whole = scaled(tally.ttft_seconds, _IN_PREFILL).regrouped(_WHOLE_SECONDS)
+    yield histogram("vllm:e2e_request_latency_seconds", prefill, whole)
+    first = scaled(tally.ttft_seconds, 1 - _IN_PREFILL).regrouped(VLLM.ttft_seconds)
+    yield histogram("vllm:time_to_first_token_seconds", decode, first)
+    gaps = tally.itl_seconds.regrouped(VLLM.itl_seconds)
+    yield histogram("vllm:inter_token_latency_seconds", decode, gaps)

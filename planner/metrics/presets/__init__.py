@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from planner.metrics.preset import Preset
-from planner.metrics.presets import custom, dynamo, sglang, trtllm, vllm_llmd
+from planner.metrics.presets import custom, dynamo, sglang, trtllm, vllm, vllm_llmd
 
-PRESETS: dict[str, Preset] = {
-    module.PRESET.name: module.PRESET for module in (dynamo, vllm_llmd, sglang, trtllm, custom)
-}
+_MODULES = (dynamo, vllm_llmd, vllm, sglang, trtllm, custom)
+
+PRESETS: dict[str, Preset] = {module.PRESET.name: module.PRESET for module in _MODULES}

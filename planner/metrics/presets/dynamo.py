@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from planner.metrics.phrases import (
     DECODE_PODS,
-    MODEL,
+    MODELS,
     PREFILL_PODS,
     age,
     buckets,
     gauge,
+    label_values,
     mean,
+    or_zero,
+    plus,
     pods,
     rank_gauge,
     rate,
     ratio,
+    select,
+    slope,
 )
 from planner.metrics.preset import Preset, Signal
+from planner.metrics.presets import versions
 
+_NAMESPACE = 'dynamo_namespace=~"$dynamo_namespace(-.*)?"'
+_OF_PREFILL = f'{MODELS},phase="prefill"'
+_ESTIMATED = "dynamo_component_router_kv_transfer_estimated_latency_seconds"
 _WAITING = ("num_requests_waiting", "num_queue_reqs", "num_requests_waiting")
 _RUNNING = ("num_requests_running", "num_running_reqs", "num_requests_running")
 _KV_USAGE = ("kv_cache_usage_perc", "token_usage", "kv_cache_utilization")
@@ -26,7 +35,6 @@ _REPORTING = (
     "trtllm_num_requests_running",
     "dynamo_component_inflight_requests",
 )
-_HELD_BACK = "requests held by Dynamo's router, where an engine answers"
 
 
 def _engines(reduce: str, matchers: str, names: tuple[str, str, str]) -> tuple[str, ...]:
@@ -41,90 +49,133 @@ def _engines(reduce: str, matchers: str, names: tuple[str, str, str]) -> tuple[s
 
 def _inflight(component: str) -> str:
     # The workers' namespace may end in a hash; a second endpoint counts key-value lookups.
-    served = 'dynamo_namespace=~"$dynamo_namespace(-.*)?"'
     worker = f'dynamo_component="{component}",dynamo_endpoint="generate"'
-    return gauge("sum", "dynamo_component_inflight_requests", f"{served},{worker}")
+    return select("dynamo_component_inflight_requests", f"{_NAMESPACE},{worker}")
 
 
-def _router_queue(role: str) -> str:
+def _with_router(role: str, queue: str) -> str:
+    """A queue in the engines and the one that the router keeps, if it was told to keep any."""
     name = "dynamo_frontend_router_queue_pending_requests"
-    return gauge("sum", name, f'{MODEL},worker_type="{role}"')
+    held = gauge("sum", name, f'{MODELS},worker_type="{role}"')
+    return plus(queue, or_zero(held))
 
 
-def _pool(role: str, component: str, matchers: str) -> dict[str, Signal]:
-    return {
-        f"{role}_waiting_requests": Signal(
-            (*_engines("sum", matchers, _WAITING), _router_queue(role)),
-            meaning=f"requests waiting for a {role} engine",
-            excludes=_HELD_BACK,
+_PREFILL = {
+    "prefill_waiting_requests": Signal(
+        tuple(
+            _with_router("prefill", queue)
+            for queue in (
+                *_engines("sum", PREFILL_PODS, _WAITING),
+                f"sum(clamp_min({_inflight('prefill')} - 1, 0))",
+            )
         ),
-        f"{role}_running_requests": Signal(
-            (*_engines("sum", matchers, _RUNNING), _inflight(component)),
-            meaning=f"requests in {role}; the last query counts waiting ones too",
+        meaning="requests waiting in prefill engines and in Dynamo's router; where an engine shows "
+        "no queue, all that its worker holds but one, which counts those in its batch too",
+    ),
+    "prefill_running_requests": Signal(
+        (
+            *_engines("sum", PREFILL_PODS, _RUNNING),
+            f"sum(clamp_max({_inflight('prefill')}, 1))",
         ),
-        **pods(role, matchers, _REPORTING),
-    }
+        meaning="requests in prefill; where an engine shows none, one of each busy worker",
+    ),
+    **pods("prefill", PREFILL_PODS, _REPORTING),
+}
+
+_DECODE = {
+    "decode_waiting_requests": Signal(
+        tuple(_with_router("decode", queue) for queue in _engines("sum", DECODE_PODS, _WAITING)),
+        meaning="requests waiting in decode engines and in Dynamo's router",
+    ),
+    "decode_running_requests": Signal(
+        (*_engines("sum", DECODE_PODS, _RUNNING), f"sum({_inflight('backend')})"),
+        meaning="requests in decode; the last query counts waiting ones too",
+    ),
+    **pods("decode", DECODE_PODS, _REPORTING),
+}
 
 
 _TRAFFIC = {
     "requests_per_second": Signal(
-        (rate("dynamo_frontend_requests_started_total", MODEL),),
-        meaning="requests accepted by the front end, at arrival",
+        (
+            rate("dynamo_frontend_requests_started_total", MODELS),
+            plus(
+                rate("dynamo_frontend_requests_total", MODELS),
+                slope("dynamo_frontend_inflight_requests", MODELS),
+            ),
+        ),
+        meaning="requests accepted by the front end, at arrival; else ended plus piled up",
         excludes="requests refused before they are parsed",
-        since="1.0",
     ),
     "finished_per_second": Signal(
-        (rate("dynamo_frontend_requests_total", MODEL),),
+        (rate("dynamo_frontend_requests_total", MODELS),),
         meaning="requests ended, failed ones included",
     ),
     "demand_age_seconds": Signal(
-        (age("dynamo_frontend_requests_started_total", MODEL),),
+        (
+            age("dynamo_frontend_requests_started_total", MODELS),
+            age("dynamo_frontend_requests_total", MODELS),
+        ),
         meaning="time since the newest sample of a front end",
     ),
     "input_tokens_mean": Signal(
-        (mean("dynamo_frontend_input_sequence_tokens", MODEL),),
+        (mean("dynamo_frontend_input_sequence_tokens", MODELS),),
         meaning="prompt length, cached tokens included",
     ),
     "input_tokens_buckets": Signal(
-        (buckets("dynamo_frontend_input_sequence_tokens", MODEL),),
+        (buckets("dynamo_frontend_input_sequence_tokens", MODELS),),
         meaning="distribution of prompt lengths",
     ),
     "output_tokens_mean": Signal(
-        (mean("dynamo_frontend_output_sequence_tokens", MODEL),),
+        (mean("dynamo_frontend_output_sequence_tokens", MODELS),),
         meaning="generated tokens of finished requests",
         excludes="requests still running, so a shift to longer answers shows late",
     ),
     "output_tokens_buckets": Signal(
-        (buckets("dynamo_frontend_output_sequence_tokens", MODEL),),
+        (buckets("dynamo_frontend_output_sequence_tokens", MODELS),),
         meaning="distribution of generated tokens",
     ),
     "prefix_hit_fraction": Signal(
         (
             ratio(
-                rate("dynamo_frontend_cached_tokens_sum", MODEL),
-                rate("dynamo_frontend_input_sequence_tokens_sum", MODEL),
+                rate("vllm:prefix_cache_hits_total", PREFILL_PODS),
+                rate("vllm:prefix_cache_queries_total", PREFILL_PODS),
+            ),
+            ratio(
+                rate("sglang:cached_tokens_total", PREFILL_PODS),
+                rate("sglang:prompt_tokens_total", PREFILL_PODS),
+            ),
+            ratio(
+                rate("dynamo_component_router_kv_selected_cached_prefix_tokens_total", _OF_PREFILL),
+                rate("dynamo_component_router_input_sequence_tokens_sum", _OF_PREFILL),
+            ),
+            ratio(
+                rate("dynamo_frontend_cached_tokens_sum", MODELS),
+                rate("dynamo_frontend_input_sequence_tokens_sum", MODELS),
             ),
         ),
-        meaning="share of prompt tokens that a prefix cache held",
+        meaning="share of prompt tokens that a prefix cache held: as the prefill engines count it, "
+        "else as the router expects it of the worker it chose, else as answers report it, which "
+        "are decode's",
     ),
 }
 
 _LATENCY = {
     "ttft_mean_seconds": Signal(
-        (mean("dynamo_frontend_time_to_first_token_seconds", MODEL),),
+        (mean("dynamo_frontend_time_to_first_token_seconds", MODELS),),
         meaning="arrival at the front end to first token: queue, prefill, KV transfer, decode",
         excludes="requests that never got a token",
     ),
     "ttft_buckets": Signal(
-        (buckets("dynamo_frontend_time_to_first_token_seconds", MODEL),),
+        (buckets("dynamo_frontend_time_to_first_token_seconds", MODELS),),
         meaning="distribution of TTFT; edges grow by 2.15, so a quantile is that coarse",
     ),
     "itl_mean_seconds": Signal(
-        (mean("dynamo_frontend_inter_token_latency_seconds", MODEL),),
+        (mean("dynamo_frontend_inter_token_latency_seconds", MODELS),),
         meaning="gap between two tokens, per gap",
     ),
     "itl_buckets": Signal(
-        (buckets("dynamo_frontend_inter_token_latency_seconds", MODEL),),
+        (buckets("dynamo_frontend_inter_token_latency_seconds", MODELS),),
         meaning="distribution of the gaps, of the front end: the router's edges differ",
     ),
 }
@@ -168,12 +219,10 @@ _KV = {
         (
             mean("vllm:nixl_xfer_time_seconds", DECODE_PODS),
             mean("trtllm_kv_transfer_latency_seconds", DECODE_PODS),
-            mean(
-                "dynamo_component_router_kv_transfer_estimated_latency_seconds",
-                'dynamo_namespace=~"$dynamo_namespace(-.*)?"',
-            ),
+            f"({mean(_ESTIMATED, _NAMESPACE)}) > 0",
         ),
-        meaning="time of one KV transfer; the last query is an upper bound with decode's queue",
+        meaning="time of one KV transfer; the last query is an upper bound with decode's queue, "
+        "and reads 0 where the router does not measure it, which is left out",
     ),
     "kv_transfer_bytes_per_second": Signal(
         (rate("vllm:nixl_bytes_transferred_sum", DECODE_PODS),),
@@ -181,8 +230,13 @@ _KV = {
         excludes="engines other than vLLM with NIXL",
     ),
     "kv_transfer_failures_per_second": Signal(
-        (rate("vllm:nixl_num_failed_transfers_total", DECODE_PODS),),
-        meaning="KV transfers that failed",
+        (
+            plus(
+                rate("vllm:nixl_num_failed_transfers_total", DECODE_PODS),
+                or_zero(rate("vllm:nixl_num_kv_expired_reqs_total", PREFILL_PODS)),
+            ),
+        ),
+        meaning="KV transfers that failed, and caches that expired before they were read",
         excludes="engines other than vLLM with NIXL",
     ),
 }
@@ -190,12 +244,13 @@ _KV = {
 PRESET = Preset(
     name="dynamo",
     stack="NVIDIA Dynamo 1.x",
-    lowercase_model=True,
-    signals={
-        **_TRAFFIC,
-        **_LATENCY,
-        **_pool("prefill", "prefill", PREFILL_PODS),
-        **_pool("decode", "backend", DECODE_PODS),
-        **_KV,
+    since="1.0",
+    marks={
+        "Dynamo": versions.DYNAMO,
+        "vLLM": versions.VLLM,
+        "SGLang": versions.SGLANG,
+        "TensorRT-LLM": versions.TRTLLM,
     },
+    models=label_values("model", "dynamo_frontend_requests_total"),
+    signals={**_TRAFFIC, **_LATENCY, **_PREFILL, **_DECODE, **_KV},
 )

@@ -12,7 +12,9 @@ from planner.metrics.phrases import (
     PREFILL_PODS,
     age,
     buckets,
+    label_values,
     mean,
+    or_zero,
     plus,
     pods,
     rank_gauge,
@@ -21,6 +23,7 @@ from planner.metrics.phrases import (
     select,
 )
 from planner.metrics.preset import Preset, Signal
+from planner.metrics.presets import versions
 
 _PREFILL = f'{MODEL_NAME},engine_type="prefill"'
 _DECODE = f'{MODEL_NAME},engine_type="decode"'
@@ -33,10 +36,6 @@ def _queue(name: str, role: str) -> str:
     return rank_gauge("sum", f"sglang:{name}", f'{role},priority=""')
 
 
-def _or_zero(query: str) -> str:
-    return f"({query} or vector(0))"
-
-
 def _growth(name: str) -> str:
     series = select(f"sglang:{name}", f'{_DECODE},priority=""')
     return f"sum(max by (pod, dp_rank) (deriv({series}[$window])))"
@@ -47,8 +46,8 @@ def _growth(name: str) -> str:
 _INFLOW = plus(
     rate("sglang:num_requests_total", _DECODE),
     _growth("num_running_reqs"),
-    _or_zero(_growth("num_decode_prealloc_queue_reqs")),
-    _or_zero(_growth("num_decode_transfer_queue_reqs")),
+    or_zero(_growth("num_decode_prealloc_queue_reqs")),
+    or_zero(_growth("num_decode_transfer_queue_reqs")),
 )
 
 _TRAFFIC = {
@@ -155,7 +154,7 @@ _POOLS = {
         (
             plus(
                 _queue("num_decode_prealloc_queue_reqs", _DECODE),
-                _or_zero(_queue("num_queue_reqs", _DECODE)),
+                or_zero(_queue("num_queue_reqs", _DECODE)),
             ),
             _queue("num_queue_reqs", _DECODE),
         ),
@@ -204,7 +203,7 @@ _KV = {
         (
             plus(
                 rate("sglang:num_transfer_failed_reqs_total", MODEL_NAME),
-                _or_zero(rate("sglang:num_bootstrap_failed_reqs_total", MODEL_NAME)),
+                or_zero(rate("sglang:num_bootstrap_failed_reqs_total", MODEL_NAME)),
             ),
         ),
         meaning="requests whose transfer or handshake failed",
@@ -214,5 +213,8 @@ _KV = {
 PRESET = Preset(
     name="sglang",
     stack="SGLang",
+    since="0.5.9",
+    marks={"SGLang": versions.SGLANG},
+    models=label_values("model_name", "sglang:num_running_reqs"),
     signals={**_TRAFFIC, **_LATENCY, **_POOLS, **_KV},
 )

@@ -12,6 +12,7 @@ from planner.metrics.phrases import (
     age,
     buckets,
     gauge,
+    label_values,
     mean,
     plus,
     pods,
@@ -20,6 +21,7 @@ from planner.metrics.phrases import (
     slope,
 )
 from planner.metrics.preset import Preset, Signal
+from planner.metrics.presets import versions
 
 _REPORTING = ("trtllm_num_requests_running", "trtllm_request_success_total")
 _ENDED = rate("trtllm_request_success_total", DECODE_PODS)
@@ -119,6 +121,9 @@ _KV = {
 PRESET = Preset(
     name="trtllm",
     stack="TensorRT-LLM",
+    since="TensorRT-LLM of 2026",
+    marks={"TensorRT-LLM": versions.TRTLLM},
+    models=label_values("model_name", "trtllm_request_success_total"),
     signals={
         **_TRAFFIC,
         **_LATENCY,

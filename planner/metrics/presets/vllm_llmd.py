@@ -1,193 +1,85 @@
-"""vLLM under llm-d, with its endpoint picker (EPP) where there is one and without it.
+"""vLLM under llm-d, whose endpoint picker (EPP) counts what comes in.
 
-In P/D a sidecar first calls a prefill pod to completion (one token), then a decode pod. Prefill
-pods therefore report whole requests of output length 1, and decode's TTFT leaves prefill out.
+The engines' own signals are those of vLLM behind any router, and stand in when no picker answers.
+The picker has had three generations of names.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.metrics.phrases import (
-    ALL_PODS,
-    DECODE_PODS,
-    MODEL_NAME,
-    PREFILL_PODS,
+    TARGET,
     age,
     buckets,
     gauge,
+    label_values,
     mean,
+    or_zero,
     plus,
-    pods,
     rate,
-    ratio,
-    slope,
 )
 from planner.metrics.preset import Preset, Signal
+from planner.metrics.presets import versions, vllm
 
-_PREFILL = f"{MODEL_NAME},{PREFILL_PODS}"
-_DECODE = f"{MODEL_NAME},{DECODE_PODS}"
-_BOTH = f"{MODEL_NAME},{ALL_PODS}"
-_TARGET = 'target_model_name="$model"'
-_REPORTING = ("vllm:num_requests_running",)
-
-# Without a picker nobody counts arrivals. What ended plus what piled up is what came in; ends
-# alone would saturate at capacity exactly when more is needed.
-_INFLOW = plus(
-    rate("vllm:request_success_total", _DECODE),
-    slope("vllm:num_requests_waiting", _BOTH),
-    slope("vllm:num_requests_running", _BOTH),
+_COUNTS = (
+    "llm_d_epp_request_total",
+    "llm_d_router_epp_request_total",
+    "inference_objective_request_total",
 )
+_HELD = ("llm_d_epp_flow_control_queue_size", "inference_extension_flow_control_queue_size")
 
-_TRAFFIC = {
-    "requests_per_second": Signal(
-        (
-            rate("llm_d_epp_request_total", _TARGET),
-            rate("llm_d_router_epp_request_total", _TARGET),
-            rate("inference_objective_request_total", _TARGET),
-            _INFLOW,
-        ),
-        meaning="requests taken by the endpoint picker; without one, ended plus piled up",
-        excludes="without a picker: requests queued in front of the engines",
-    ),
-    "finished_per_second": Signal(
-        (rate("vllm:request_success_total", _DECODE),),
-        meaning="requests ended on decode pods",
-        excludes="aborted requests",
-    ),
-    "demand_age_seconds": Signal(
-        (
-            age("llm_d_epp_request_total", _TARGET),
-            age("llm_d_router_epp_request_total", _TARGET),
-            age("inference_objective_request_total", _TARGET),
-            age("vllm:request_success_total", _DECODE),
-        ),
-        meaning="time since the newest sample of what counts the arrivals",
-    ),
-    "input_tokens_mean": Signal(
-        (mean("vllm:request_prompt_tokens", _DECODE),), meaning="prompt length, of ended requests"
-    ),
-    "input_tokens_buckets": Signal(
-        (buckets("vllm:request_prompt_tokens", _DECODE),), meaning="distribution of prompt lengths"
-    ),
-    "output_tokens_mean": Signal(
-        (mean("vllm:request_generation_tokens", _DECODE),),
-        meaning="generated tokens of ended requests, from decode pods only",
-    ),
-    "output_tokens_buckets": Signal(
-        (buckets("vllm:request_generation_tokens", _DECODE),),
-        meaning="distribution of generated tokens",
-    ),
-    "prefix_hit_fraction": Signal(
-        (
-            ratio(
-                rate("vllm:prefix_cache_hits_total", _PREFILL),
-                rate("vllm:prefix_cache_queries_total", _PREFILL),
-            ),
-        ),
-        meaning="share of prompt tokens that a prefill pod's prefix cache held",
-    ),
-}
 
-_LATENCY = {
-    "ttft_mean_seconds": Signal(
-        (
-            mean("llm_d_epp_request_ttft_seconds", _TARGET),
-            plus(
-                mean("vllm:e2e_request_latency_seconds", _PREFILL),
-                mean("vllm:time_to_first_token_seconds", _DECODE),
-            ),
-        ),
-        meaning="arrival to first token; without a picker, prefill's whole plus decode's first",
-        excludes="without a picker: the time before the sidecar",
+def _before(name: str, queries: tuple[str, ...], meaning: str, excludes: str = "") -> Signal:
+    """The picker's queries, and the engines' where it does not answer."""
+    engines = vllm.PRESET.signals[name]
+    return Signal(
+        (*queries, *engines.queries), f"{meaning}; else {engines.meaning}", excludes, engines.since
+    )
+
+
+def _with_picker(queue: str) -> str:
+    """A queue and what the picker's flow control holds, which has no series until it first does."""
+    # Both generations' names may be shown side by side for the same requests: never their sum.
+    held = " or ".join(gauge("sum", name, TARGET) for name in _HELD)
+    return plus(queue, or_zero(held))
+
+
+_WAITING = vllm.PRESET.signals["prefill_waiting_requests"]
+
+_PICKER = {
+    "requests_per_second": _before(
+        "requests_per_second",
+        tuple(rate(name, TARGET) for name in _COUNTS),
+        meaning="requests taken by the endpoint picker",
+    ),
+    "demand_age_seconds": _before(
+        "demand_age_seconds",
+        tuple(age(name, TARGET) for name in _COUNTS),
+        meaning="time since the newest sample of the picker",
+    ),
+    "ttft_mean_seconds": _before(
+        "ttft_mean_seconds",
+        (mean("llm_d_epp_request_ttft_seconds", TARGET),),
+        meaning="arrival at the picker to first token",
     ),
     "ttft_buckets": Signal(
-        (buckets("llm_d_epp_request_ttft_seconds", _TARGET),),
-        meaning="distribution of TTFT; only a picker has it, for quantiles of two parts do not add",
+        (buckets("llm_d_epp_request_ttft_seconds", TARGET),),
+        meaning="distribution of the same; without a picker unknown",
     ),
-    "itl_mean_seconds": Signal(
-        (mean("vllm:inter_token_latency_seconds", _DECODE),),
-        meaning="gap between two tokens, per gap",
-        since="vLLM 0.11",
-    ),
-    "itl_buckets": Signal(
-        (buckets("vllm:inter_token_latency_seconds", _DECODE),),
-        meaning="distribution of the gaps; below 10 ms its quantiles are unknown",
-        since="vLLM 0.11",
-    ),
-}
-
-_POOLS = {
-    "prefill_waiting_requests": Signal(
-        (gauge("sum", "vllm:num_requests_waiting", _PREFILL),),
-        meaning="requests waiting in prefill engines",
-        excludes="requests held by the picker's flow control",
-    ),
-    "prefill_running_requests": Signal(
-        (gauge("sum", "vllm:num_requests_running", _PREFILL),), meaning="requests in prefill"
-    ),
-    **pods("prefill", PREFILL_PODS, _REPORTING),
-    "decode_waiting_requests": Signal(
-        (
-            gauge("sum", "vllm:num_requests_waiting_by_reason", f'{_DECODE},reason="capacity"'),
-            gauge("sum", "vllm:num_requests_waiting", _DECODE),
-        ),
-        meaning="requests waiting in decode engines for room; the second query counts those "
-        "waiting for their KV cache too",
-    ),
-    "decode_running_requests": Signal(
-        (gauge("sum", "vllm:num_requests_running", _DECODE),), meaning="requests in decode"
-    ),
-    **pods("decode", DECODE_PODS, _REPORTING),
-}
-
-_KV = {
-    "prefill_tokens_per_second": Signal(
-        (rate("vllm:prompt_tokens_total", _PREFILL),), meaning="prompt tokens taken by prefill pods"
-    ),
-    "kv_usage_fraction": Signal(
-        (
-            gauge("avg", "vllm:kv_cache_usage_perc", _DECODE),
-            gauge("avg", "vllm:gpu_cache_usage_perc", _DECODE),
-        ),
-        meaning="mean use of the decode replicas' KV memory, 0 to 1 whatever its name says",
-    ),
-    "kv_usage_max_fraction": Signal(
-        (
-            gauge("max", "vllm:kv_cache_usage_perc", _DECODE),
-            gauge("max", "vllm:gpu_cache_usage_perc", _DECODE),
-        ),
-        meaning="the same of the fullest replica",
-    ),
-    "kv_transfer_backlog_requests": Signal(
-        (
-            gauge(
-                "sum",
-                "vllm:num_requests_kv_fetch_by_stage",
-                f'{_DECODE},stage=~"waiting_to_start|in_progress"',
-            ),
-            gauge("sum", "vllm:num_requests_waiting_by_reason", f'{_DECODE},reason="deferred"'),
-        ),
-        meaning="requests whose KV cache is still to arrive at decode",
-        since="vLLM of March 2026",
-    ),
-    "kv_transfer_mean_seconds": Signal(
-        (mean("vllm:nixl_xfer_time_seconds", _DECODE),), meaning="time of one KV transfer"
-    ),
-    "kv_transfer_bytes_per_second": Signal(
-        (
-            rate("vllm:nixl_bytes_transferred_sum", _DECODE),
-            rate("vllm:mooncake_bytes_transferred_sum", _DECODE),
-        ),
-        meaning="KV bytes moved per second of wall time: use of the link, not its speed",
-    ),
-    "kv_transfer_failures_per_second": Signal(
-        (rate("vllm:nixl_num_failed_transfers_total", _DECODE),),
-        meaning="KV transfers that failed, as the receiving decode pods count them",
-        excludes="caches that expired on prefill before they were read",
+    "prefill_waiting_requests": replace(
+        _WAITING,
+        queries=tuple(map(_with_picker, _WAITING.queries)),
+        meaning="requests waiting in prefill engines and in the picker's flow control",
+        excludes="",
     ),
 }
 
 PRESET = Preset(
     name="vllm-llmd",
     stack="vLLM under llm-d",
-    signals={**_TRAFFIC, **_LATENCY, **_POOLS, **_KV},
+    since=vllm.PRESET.since,
+    marks={"endpoint picker": versions.PICKER, "vLLM": versions.VLLM},
+    models=label_values("target_model_name", "llm_d_epp_request_total"),
+    signals={**vllm.PRESET.signals, **_PICKER},
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -38,7 +40,11 @@ async def test_state_shows_the_last_tick_in_words_and_numbers(client, lived):
     assert state["summary"]["gpu_hours"] == 38.25
     tick = state["last"]
     assert tick["decision"]["current"]["prefill"] == last.decision.current.prefill
-    assert tick["decision"]["expected"]["ttft_seconds"] == last.decision.expected.ttft_seconds
+    prospect, foreseen = tick["decision"]["prospect"], last.decision.prospect
+    assert prospect["planned"]["ttft_seconds"] == foreseen.planned.ttft_seconds
+    assert prospect["margins"]["decode"]["binding"] == foreseen.margins.decode.binding
+    assert prospect["needed_replicas"]["prefill"] == foreseen.needed_replicas.prefill
+    assert prospect["efficient_ratio"] == foreseen.efficient_ratio
     assert tick["decision"]["hold"]["reason"] == last.decision.hold.reason
     assert tick["observation"]["requests_per_second"] == last.observation.requests_per_second
     assert tick["observation"]["input_tokens"] == pytest.approx(900)
@@ -54,6 +60,22 @@ async def test_unknown_is_null_and_an_unreadable_pool_says_why(client, lived):
     assert unreadable["pools"]["decode"] == {"why": "deployment decode: 403 Forbidden"}
     assert unreadable["decision"]["current"] is None
     assert ticks[1]["failures"] == [{"role": "decode", "why": "409 Conflict"}]
+
+
+async def test_every_sized_decision_says_what_binds_what_is_expected_and_what_limits(client):
+    sized = [
+        tick for tick in await decisions(client, "?limit=10000") if tick["decision"]["prospect"]
+    ]
+    assert len(sized) > 300
+    for tick in sized:
+        said, limiters = tick["explanation"], tick["decision"]["limiters"]
+        for role in ("prefill", "decode"):
+            assert re.search(rf"{role} (is bound by|is at its|could do with|replica more)", said)
+        assert "(objective 2 s)" in said
+        assert "the demand calls for" in said
+        assert all(limiter["why"] in said for limiter in limiters)
+        assert limiters or "nothing limits it" in said or "the GPU budget binds" in said
+        assert not re.search(r"_|\bnan\b|\binf\b|None", said)
 
 
 @pytest.mark.parametrize(

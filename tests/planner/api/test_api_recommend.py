@@ -8,6 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from planner.api.app import make_app
+from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.recommend import recommend
 
@@ -34,7 +35,7 @@ async def test_it_answers_what_the_policy_itself_would(client, view):
         view.settings,
         requests_per_second=60,
         input_tokens=Lengths.lognormal(3000, view.settings.input_length_cv),
-        output_tokens_mean=250,
+        output_tokens=Lengths.lognormal(250, view.settings.output_length_cv),
     )
     assert answer["replicas"] == {
         "prefill": solution.replicas.prefill,
@@ -42,6 +43,10 @@ async def test_it_answers_what_the_policy_itself_would(client, view):
     }
     assert answer["gpus"] == solution.gpus
     assert answer["expected"]["ttft_seconds"] == solution.expected.ttft_seconds
+    foreseen = Foresight.steady(solution.capacity)(solution.replicas)
+    assert answer["margins"]["prefill"]["gpus"] == foreseen.margins.prefill.gpus
+    assert answer["needed_replicas"]["decode"] == foreseen.needed_replicas.decode
+    assert answer["efficient_ratio"] == foreseen.efficient_ratio
     assert answer["binding"] == [str(constraint) for constraint in solution.binding]
     assert answer["feasible"] is True
     assert answer["shortfall"] is None

@@ -82,7 +82,7 @@ def test_it_shows_the_decision_and_draws_every_chart(server, lived, page, compla
         "TTFT p95": 2,
         "ITL p95": 2,
         "Waiting": 3,
-        "P:D ratio": 1,
+        "P:D ratio": 2,
         "Prefill load": 3,
         "Decode load": 3,
         "KV reads": 3,
@@ -91,6 +91,20 @@ def test_it_shows_the_decision_and_draws_every_chart(server, lived, page, compla
     caption = page.locator("figure.chart", has_text="Prefill load").locator("output")
     model = next(iter(told.weights)).replace("_", " ")
     expect(caption).to_have_text(re.compile(f"^{told.mode.replace('_', ' ')}: .*{model}"))
+    assert complaints == []
+
+
+def test_it_shows_what_one_replica_more_or_fewer_would_change(server, lived, page, complaints):
+    page.goto(server)
+    rows = page.locator("#margins tbody tr")
+    prospect = lived.journal.last.decision.prospect
+    prefill, decode = prospect.replicas
+    fewer = [1 for margin in prospect.margins if margin.fewer]
+    expect(rows).to_have_count(3 + 2 + len(fewer))
+    expect(rows.nth(2)).to_contain_text(f"{prefill}+{decode} as planned for")
+    expect(rows.nth(2)).to_contain_text(f"{prospect.planned.ttft_seconds * 1000:.3g} ms")
+    expect(rows.nth(3)).to_contain_text(f"{prefill + 1}+{decode}: prefill +1")
+    expect(page.locator("#margins thead")).to_contain_text("TTFT p99")
     assert complaints == []
 
 
@@ -147,6 +161,7 @@ def test_new_ticks_appear_by_themselves_and_a_restart_starts_over(view, page, se
         show(100)
         show(205)
         expect(page.locator("#explanation")).to_have_class("failed")  # the metrics are unknown
+        expect(page.locator("#margins")).to_be_hidden()
         expect(page.locator("#decisions tr")).to_have_count(2)
         show(0)
         expect(page.locator("#explanation")).not_to_have_class("failed")

@@ -1,0 +1,96 @@
+"""What is expected of a pair, and of one replica more or fewer, in words."""
+
+from __future__ import annotations
+
+from planner.quantities import between, pair, seconds, share
+from policies.config import Slo
+from policies.types import Binding, Expectation, Prospect, Role
+
+_BOUND_BY = {
+    Binding.TTFT: "bound by TTFT",
+    Binding.ITL: "bound by ITL",
+    Binding.KV_MEMORY: "bound by KV memory",
+    Binding.KV_LINK: "bound by the KV link",
+    Binding.MAX_SEQUENCES: "bound by the engine's batch limit",
+    Binding.MINIMUM: "at its minimum",
+}
+
+_NO_GAIN = 0.0005  # less than a tenth of a point
+
+
+def sides(prospect: Prospect, slo: Slo) -> str:
+    """Say what each side is there for: what one fewer would break, or one more would buy."""
+    if prospect.sufficient:
+        return ", ".join(_side(prospect, role, slo) for role in Role)
+    return ", ".join(_gain(prospect, role) for role in Role)
+
+
+def expected(prospect: Prospect, slo: Slo) -> str:
+    """Set what a pair is expected to deliver beside the objectives, as a range where it is one."""
+    now, planned = prospect.now, prospect.planned
+    percentile = _percentile(slo)
+    slope = slo.ttft_seconds_per_input_token
+    ttft_objective = seconds(slo.ttft_seconds) + (
+        f" + {slope * 1e6:g} us per prompt token" if slope else ""
+    )
+    ttft = between(seconds(now.ttft_seconds), seconds(planned.ttft_seconds))
+    itl = between(seconds(now.itl_seconds), seconds(planned.itl_seconds))
+    met = between(share(now.joint_attainment), share(planned.joint_attainment))
+    lead = "" if now == planned else "from the demand of now to that planned for, "
+    served = share(planned.carried_fraction)
+    short = "" if planned.carried_fraction >= 1.0 else f" (it falls behind, {served} served)"
+    return (
+        f"{lead}TTFT {percentile} is {ttft} (objective {ttft_objective}), "
+        f"ITL {percentile} {itl} (objective {seconds(slo.itl_seconds)}), "
+        f"{met} of requests in time{short}"
+    )
+
+
+def needs(prospect: Prospect) -> str:
+    """Say which sizes the demand calls for before rounding, and their ratio; empty for none."""
+    needed, ratio = prospect.needed_replicas, prospect.efficient_ratio
+    if ratio is None:
+        return ""
+    own = prospect.replicas.prefill / prospect.replicas.decode
+    return (
+        f"the demand calls for {needed.prefill:.1f}+{needed.decode:.1f} replicas, "
+        f"{ratio:.2f} prefill per decode ({pair(prospect.replicas)}: {own:.2f})"
+    )
+
+
+def _side(prospect: Prospect, role: Role, slo: Slo) -> str:
+    margin, count = prospect.margins[role], prospect.replicas[role]
+    if margin.binding is None:
+        return f"{role} could do with {count - 1}"
+    bound = f"{role} is {_BOUND_BY[margin.binding]}"
+    if margin.binding is Binding.MINIMUM or margin.fewer is None:
+        return bound
+    return f"{bound} (with {count - 1}: {_loss(margin.fewer, margin.binding, slo)})"
+
+
+def _loss(fewer: Expectation, binding: Binding, slo: Slo) -> str:
+    if fewer.carried_fraction < 1.0:
+        return f"it falls behind, {share(fewer.carried_fraction)} of the demand served"
+    name, value = ("ITL", fewer.itl_seconds)
+    if binding is not Binding.ITL:
+        name, value = ("TTFT", fewer.ttft_seconds)
+    met = share(fewer.joint_attainment)
+    return f"{name} {_percentile(slo)} {seconds(value)}, {met} in time"
+
+
+def _gain(prospect: Prospect, role: Role) -> str:
+    margin, planned = prospect.margins[role], prospect.planned
+    one = f"one {role} replica more ({margin.gpus} GPU{'s' if margin.gpus > 1 else ''}) would"
+    if planned.carried_fraction < 1.0:  # nothing is in time for long
+        before, after = planned.carried_fraction, margin.more.carried_fraction
+        what = "the demand served"
+    else:
+        before, after = planned.joint_attainment, margin.more.joint_attainment
+        what = "requests in time"
+    if after - before < _NO_GAIN:
+        return f"{one} not help"
+    return f"{one} raise {what} from {share(before)} to {share(after)}"
+
+
+def _percentile(slo: Slo) -> str:
+    return f"p{slo.attainment_fraction * 100:g}"

@@ -1,0 +1,147 @@
+"""What a pair of pools would deliver, and the pairs beside it: worked out when somebody asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from policies.calibration import slowed
+from policies.capacity import Capacity
+from policies.coupling import _Lattice
+from policies.demand import Demand
+from policies.memory import Memory
+from policies.profile import Profile
+from policies.types import LoadForecast, Margin, PerRole, Prospect, Role
+
+# A role is ample beside another with this many times its replicas.
+_AMPLE = 100
+_LEAST_UTILISATION = 1e-3
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Predictions for any pair, by what was known when one decision was made.
+
+    `planned` is what the pair was solved with: the quantile of the coming demand to be ready for,
+    with the work that waits, on replicas one standard deviation slower than believed. `likely` is
+    the centre of that forecast and `now` the demand seen now, both without what waits, on replicas
+    as fast as believed. From `now` to `planned` is the range that the decision is sure of.
+    """
+
+    planned: Capacity
+    likely: Capacity
+    now: Capacity
+
+    @classmethod
+    def steady(cls, capacity: Capacity) -> Foresight:
+        """Foresight of a load that is given and does not change."""
+        return cls(planned=capacity, likely=capacity, now=capacity)
+
+    @cached_property
+    def _known(self) -> dict[PerRole[int], Prospect]:
+        return {}
+
+    def __call__(self, replicas: PerRole[int]) -> Prospect:
+        """Predict for a pair and its neighbours; some milliseconds the first time."""
+        if replicas not in self._known:
+            self._known[replicas] = self._prospect(replicas)
+        return self._known[replicas]
+
+    def _prospect(self, replicas: PerRole[int]) -> Prospect:
+        lattice = _Lattice(self.planned)
+        return Prospect(
+            replicas=replicas,
+            now=self.now.expect(replicas),
+            likely=self.likely.expect(replicas),
+            planned=self.planned.expect(replicas),
+            sufficient=lattice.meets(replicas),
+            margins=PerRole.of(lambda role: _margin(lattice, role, replicas)),
+            needed_replicas=PerRole.of(lambda role: _needed(lattice, role, replicas[role])),
+        )
+
+
+def foresee(
+    planned: Capacity, profile: Profile, memory: Memory, forecasts: Sequence[LoadForecast]
+) -> Foresight:
+    """Foresight of a decision: `planned` is what it was solved with, the rest what it knew.
+
+    A load that has no forecast yet is likely to stay as it is.
+    """
+    calibrated = planned.settings.calibrate
+    believed = memory.calibration.map(lambda belief: belief.factor if calibrated else 1.0)
+    as_believed = slowed(profile, believed)
+    offered = memory.loads[-1]
+    centre = {
+        told.load: told.centre
+        for told in forecasts
+        if told.centre is not None and math.isfinite(told.centre)
+    }
+
+    def under(**loads: float) -> Capacity:
+        load = replace(offered, **loads).slowed(believed.prefill)
+        demand = replace(planned.demand, load=load, extra_transfers_per_second=0.0)
+        return Capacity(as_believed, planned.settings, demand)
+
+    return Foresight(planned=planned, likely=under(**centre), now=under())
+
+
+def _margin(lattice: _Lattice, role: Role, pair: PerRole[int]) -> Margin:
+    capacity, count = lattice.capacity, pair[role]
+    fewer = pair.but(role, count - 1)
+    spare = count > lattice.low[role] and (lattice.meets(fewer) or not lattice.meets(pair))
+    return Margin(
+        gpus=lattice.cost[role],
+        more=capacity.expect(pair.but(role, count + 1)),
+        fewer=capacity.expect(fewer) if count > 1 else None,
+        binding=None if spare else lattice.binding_of(role, pair),
+    )
+
+
+def _needed(lattice: _Lattice, role: Role, replicas: int) -> float:
+    """Replicas of a role that the demand calls for, not rounded; infinite when no number helps.
+
+    n / s, where the demand could grow s times before n replicas of this role, beside plenty of the
+    other, would miss the objective: work over the utilisation that a pool of this size may be run
+    at, as in A_P/rho_P and N_D/B_eff of the usual ratio of pools, with every wait, KV memory and
+    the link in it. Example: 5 replicas that could carry 1.22 times the demand: 4.1 are needed.
+    """
+    capacity = lattice.capacity
+    pair = PerRole.of(lambda each: replicas if each is role else replicas * _AMPLE)
+    own = capacity.prefill_erlangs / replicas
+    if role is Role.DECODE:
+        own = capacity.decode_utilisation(replicas)
+    utilisation = max(own, capacity.link_utilisation(pair))
+    if utilisation <= 0.0:
+        return 0.0
+
+    def carries(at: float) -> bool:
+        demand = _times(capacity.demand, at / utilisation)
+        ttft, itl = _Lattice(replace(capacity, demand=demand)).attainments(pair)
+        return ttft * itl >= lattice.required
+
+    low, high = 0.0, 1.0
+    if utilisation < 1.0:
+        low, high = (utilisation, 1.0) if carries(utilisation) else (0.0, utilisation)
+    while high - low > 0.01 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if carries(middle) else (low, middle)
+        if high < _LEAST_UTILISATION:
+            return math.inf
+    return replicas * utilisation / low
+
+
+def _times(demand: Demand, factor: float) -> Demand:
+    """As many times the requests, of the same shape."""
+    load = demand.load
+    return replace(
+        demand,
+        load=replace(
+            load,
+            prefill_erlangs=load.prefill_erlangs * factor,
+            decode_tokens_per_second=load.decode_tokens_per_second * factor,
+            kv_token_steps_per_second=load.kv_token_steps_per_second * factor,
+        ),
+        extra_transfers_per_second=demand.extra_transfers_per_second * factor,
+    )

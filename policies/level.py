@@ -1,0 +1,82 @@
+"""The load offered now, freed of what chance alone does to a short window of requests."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from forecasting.level import Windows
+from forecasting.recent import trailing_mean
+from policies.config import PolicySettings
+from policies.demand import LOADS, Load, Shape
+from policies.lengths import Lengths
+from policies.memory import Memory
+from policies.types import Role
+
+
+class Levels(NamedTuple):
+    """The load now, and what it surely rises to until a replica started now is ready."""
+
+    now: Load
+    ahead: Load
+
+
+def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -> Levels:
+    """Levels of each load, from the loads in memory; each of them is a mean over the window.
+
+    Decode load is first averaged over the time a request resides there: a sequence of 2,000 tokens
+    at 40 ms stays for 80 s, and arrivals that come and go within that time never meet in a batch.
+    """
+    if memory.shape is None:
+        return Levels(memory.loads[-1], memory.loads[-1])
+    seconds = memory.seconds_array()
+    dispersion = memory.dispersion(settings.arrival_dispersion)
+    stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
+    requests_per_second = max(memory.arrivals[-1], 1e-3)
+
+    def windows(field: str, role: Role, work_cv2: float) -> tuple[float, float]:
+        averaged_seconds = stay_seconds if role is Role.DECODE else 0.0
+        width = max(window_seconds + averaged_seconds, 1.0)
+        values = np.array([getattr(load, field) for load in memory.loads])
+        found = Windows.of(
+            seconds,
+            trailing_mean(seconds, values, averaged_seconds),
+            window_seconds=width,
+            noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
+        )
+        return found.level, found.risen(settings.roles[role].startup_seconds)
+
+    variations = _work_cv2(memory.shape)
+    pairs = {
+        load.name: windows(load.name, load.role, cv2)
+        for load, cv2 in zip(LOADS, variations, strict=True)
+    }
+    return Levels(
+        now=Load(**{name: now for name, (now, _) in pairs.items()}),
+        ahead=Load(**{name: ahead for name, (_, ahead) in pairs.items()}),
+    )
+
+
+def _work_cv2(shape: Shape) -> tuple[float, float, float]:
+    """Squared coefficient of variation of one request's share in each load.
+
+    Prefill work is taken to vary as prompt lengths do. Token steps of an answer are O (I + O/2).
+    """
+    prompt, answer = shape.prompt_tokens, shape.output_tokens
+    i1, i2 = (_moment(prompt, k) for k in (1, 2))
+    o1, o2, o3, o4 = (_moment(answer, k) for k in (1, 2, 3, 4))
+    return (
+        _cv2(i1, i2),
+        _cv2(o1, o2),
+        _cv2(o1 * i1 + o2 / 2, o2 * i2 + o3 * i1 + o4 / 4),
+    )
+
+
+def _moment(lengths: Lengths, power: int) -> float:
+    return lengths.average(lambda tokens: tokens**power)
+
+
+def _cv2(first: float, second: float) -> float:
+    return max(second / first**2 - 1.0, 0.0) if first**2 > 0 else 0.0
