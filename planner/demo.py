@@ -21,6 +21,7 @@ from policies.engine import Engine
 from policies.types import PerRole
 from replay.fleet import Fleet
 from replay.plant import Plant
+from replay.refitting import Refits
 from replay.scene import TICK_SECONDS
 from replay.scoring import Score
 from replay.simulator import Static
@@ -60,6 +61,7 @@ class Demo:
             engine=Engine(scene.profile, scene.settings),
             settings=LoopSettings(tick_seconds=TICK_SECONDS, act=True),
             listeners=(Telemetry(self._view).observe, listener),
+            renew=Refits.of(scene.settings.forecast).renew,
             journal=self._view.journal,
         )
 

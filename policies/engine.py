@@ -138,7 +138,7 @@ class Engine:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
-        foresight = foresee(solution.capacity, self.profile, memory, forecasts)
+        foresight = foresee(sizing.solution.capacity, self.profile, memory, forecasts)
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _reachable(
