@@ -6,8 +6,9 @@ import asyncio
 
 import structlog
 
-from planner.budget import GpuBudget
-from policies.types import GpuCap, PerRole, Pools, PoolState
+from planner.budget import Claim, GpuBudget
+from planner.placement import Gang
+from policies.types import GpuCap, PerRole, Pools, PoolState, Role
 
 log = structlog.get_logger(__name__)
 
@@ -40,16 +41,27 @@ class Allowance:
         if self._known is not None and now_seconds < self._known[0] + self._every_seconds:
             return self._known[1]
         found = PerRole(prefill, decode)
-        gpus = PerRole.of(lambda role: found[role].gpus_per_replica or self._gpus_per_replica[role])
-        held = sum(pool.desired_replicas * each for pool, each in found.zip(gpus))
-        cap = await self._read(held, max(gpus))
+        claim = Claim(
+            replicas=found.map(lambda pool: pool.desired_replicas),
+            gangs=PerRole.of(lambda role: self._gang(role, found[role])),
+            nodes=prefill.nodes | decode.nodes,
+        )
+        cap = await self._read(claim)
         self._known = (now_seconds, cap) if cap is not None else None
-        return cap or GpuCap(held, "nothing new, because the GPU budget could not be read in time")
+        return cap or GpuCap(
+            claim.gpus, "nothing new, because the GPU budget could not be read in time"
+        )
 
-    async def _read(self, held_gpus: int, gang_gpus: int) -> GpuCap | None:
+    def _gang(self, role: Role, pool: PoolState) -> Gang:
+        """One replica as the cluster shows it; the profile knows its GPUs where the pods do not."""
+        gpus = pool.gpus_per_replica or self._gpus_per_replica[role]
+        pods = min(pool.pods_per_replica, gpus)
+        return Gang(pods, -(-gpus // pods))
+
+    async def _read(self, claim: Claim) -> GpuCap | None:
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                return await self._budget.read(held_gpus, gang_gpus)
+                return await self._budget.read(claim)
         except TimeoutError:
             log.warning("the GPU budget is too slow", within_seconds=self._deadline_seconds)
         except Exception:

@@ -7,20 +7,22 @@ A source that cannot be read grants nothing new: a budget fails closed.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field, PositiveFloat
 
 from planner.kube import PODS, Json, Kube, KubeError, Resource, Target
-from planner.workloads.kind import GPU_RESOURCES, dig, pod_gpus
+from planner.placement import Gang, Node, Within, room
+from planner.topology import Topology, amount, free_nodes, gpus_waiting
+from planner.workloads.kind import GPU_RESOURCES, dig
 from policies.config import Section
-from policies.types import GpuCap
+from policies.types import GpuCap, PerRole, Role
 
 QUOTAS = Resource("", "v1", "resourcequotas")
 NODES = Resource("", "v1", "nodes")
 QUEUES = Resource("scheduling.run.ai", "v2", "queues")
+TOPOLOGIES = Resource("kai.scheduler", "v1alpha1", "topologies")
 
 
 class BudgetConfig(Section):
@@ -38,9 +40,7 @@ class BudgetConfig(Section):
     free_nodes: bool = Field(
         default=False, description="stay within GPUs that are free on nodes; needs a ClusterRole"
     )
-    topology_label: str | None = Field(
-        default=None, description="node label within whose value a replica must fit, e.g. a rack's"
-    )
+    topology: Topology = Topology()
     every_seconds: PositiveFloat = Field(
         default=30.0, description="time between two readings of these sources, seconds"
     )
@@ -53,10 +53,26 @@ class BudgetConfig(Section):
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """GPUs that may be added, and who says so."""
+    """GPUs that may be added, and who says so; of each role alone, `replicas` at most."""
 
     gpus: float
     source: str
+    replicas: PerRole[int] | None = None
+    shortage: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the pair holds and what one more replica of each role takes."""
+
+    replicas: PerRole[int]
+    gangs: PerRole[Gang]
+    nodes: frozenset[str] = frozenset()
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that both roles hold, those still starting included."""
+        return sum(count * gang.gpus for count, gang in self.replicas.zip(self.gangs))
 
 
 class GpuBudget:
@@ -67,19 +83,26 @@ class GpuBudget:
         self._config = config
         self._namespace = namespace
 
-    async def read(self, held_gpus: int, gang_gpus: int) -> GpuCap:
-        """Cap both roles, which hold `held_gpus`; the larger replica takes `gang_gpus`."""
+    async def read(self, claim: Claim) -> GpuCap:
+        """Cap both roles together, and each where its replicas fit in few places."""
         rooms: list[Headroom] = []
         try:
-            rooms += await self._cluster(gang_gpus)
-        except KubeError as error:
+            rooms += await self._cluster(claim)
+        except (KubeError, ValueError) as error:
             rooms.append(Headroom(0, f"nothing new, because a source cannot be read: {error}"))
         tightest = min(rooms, key=lambda room: room.gpus, default=Headroom(math.inf, "no limit"))
         if math.isinf(tightest.gpus):
             return GpuCap(None, tightest.source)
-        return GpuCap(max(0, held_gpus + math.floor(tightest.gpus)), tightest.source)
+        fits = next((room for room in rooms if room.replicas is not None), tightest)
+        more = fits.replicas
+        return GpuCap(
+            max(0, claim.gpus + math.floor(tightest.gpus)),
+            tightest.source,
+            PerRole.of(lambda role: claim.replicas[role] + more[role] if more else None),
+            fits.shortage,
+        )
 
-    async def _cluster(self, gang_gpus: int) -> list[Headroom]:
+    async def _cluster(self, claim: Claim) -> list[Headroom]:
         rooms: list[Headroom] = []
         if self._config.resource_quota:
             rooms.append(quota_headroom(await self._api.find(QUOTAS, self._namespace)))
@@ -87,11 +110,22 @@ class GpuBudget:
             chain = await self._queues(self._config.kai_queue)
             rooms.append(queue_headroom(chain, preemptible=self._config.preemptible))
         if self._config.free_nodes:
+            levels = await self._levels()
             nodes = await self._api.find(NODES, None)
             pods = await self._api.find(PODS, None)
-            label = self._config.topology_label
-            rooms.append(node_headroom(nodes, pods, gang_gpus, label))
+            waiting = gpus_waiting(pods, self._namespace)
+            within = self._config.topology.within(levels)
+            free = free_nodes(nodes, pods, levels[: max(within.replica, within.pair)])
+            rooms.append(node_headroom(free, claim, within, waiting, levels))
         return rooms
+
+    async def _levels(self) -> tuple[str, ...]:
+        """Node labels from wide to narrow, as configured or as the Topology object has them."""
+        topology = self._config.topology
+        if topology.kai_topology is None:
+            return topology.levels
+        found = await self._api.get(Target(TOPOLOGIES, None, topology.kai_topology))
+        return tuple(str(level["nodeLabel"]) for level in dig(found, "spec", "levels") or [])
 
     async def _queues(self, name: str) -> list[Json]:
         """Read the leaf and all its ancestors."""
@@ -107,7 +141,7 @@ def quota_headroom(quotas: Iterable[Json]) -> Headroom:
     """Smallest `hard - used` over every quota that limits GPUs."""
     rooms = [
         Headroom(
-            _number(hard) - _number((dig(quota, "status", "used") or {}).get(name)),
+            amount(hard) - amount((dig(quota, "status", "used") or {}).get(name)),
             f"ResourceQuota {dig(quota, 'metadata', 'name')}",
         )
         for quota in quotas
@@ -136,41 +170,32 @@ def queue_headroom(chain: Sequence[Json], *, preemptible: bool) -> Headroom:
 
 
 def node_headroom(
-    nodes: Iterable[Json], pods: Iterable[Json], gang_gpus: int, topology_label: str | None
+    nodes: Iterable[Node],
+    claim: Claim,
+    within: Within,
+    waiting_gpus: int = 0,
+    levels: Sequence[str] = (),
 ) -> Headroom:
-    """GPUs of whole replicas that fit on free GPUs, each replica within one topology domain.
-
-    Domains with 3, 7 and 8 free GPUs hold 0 + 1 + 2 replicas of 4 GPUs: 12 GPUs, not 18. Without
-    a label each node is a domain of its own.
-    """
-    taken: dict[str, int] = defaultdict(int)
-    for pod in pods:
-        if dig(pod, "status", "phase") not in {"Succeeded", "Failed"}:
-            taken[str(dig(pod, "spec", "nodeName"))] += pod_gpus(pod.get("spec")) or 0
-    free: dict[str, int] = defaultdict(int)
-    for node in nodes:
-        if dig(node, "spec", "unschedulable"):
-            continue
-        name = str(dig(node, "metadata", "name"))
-        labels = dig(node, "metadata", "labels") or {}
-        domain = name if topology_label is None else labels.get(topology_label)
-        gpus = sum(
-            _number((dig(node, "status", "allocatable") or {}).get(g)) for g in GPU_RESOURCES
-        )
-        if domain is not None:
-            free[str(domain)] += max(0, int(gpus) - taken[name])
-    replicas = sum(gpus // max(gang_gpus, 1) for gpus in free.values())
-    where = f"domains of {topology_label}" if topology_label else "nodes"
-    if not replicas:
-        return Headroom(0, f"no replica of {gang_gpus} GPUs fits on free {where}")
-    return Headroom(replicas * gang_gpus, f"GPUs free on {where}")
+    """Whole replicas of both roles that fit on free GPUs, where the topology lets them."""
+    nodes = list(nodes)
+    found = room(nodes, claim.gangs, within, claim.nodes)
+    gpus = max(0, found.gpus - waiting_gpus)
+    more = PerRole.of(
+        lambda role: max(0, found.replicas[role] - math.ceil(waiting_gpus / claim.gangs[role].gpus))
+    )
+    pair = f" in {levels[within.pair - 1]} {found.domain[-1]}" if found.domain else ""
+    place = f"one {levels[within.replica - 1]}" if within.replica else "the nodes"
+    lacking = [f"{role} replica ({claim.gangs[role]})" for role in Role if not found.replicas[role]]
+    near = [node.free_gpus for node in nodes if node.domain[: within.pair] == found.domain]
+    shortage = (
+        f"no further {' and no '.join(lacking)} fits within {place}{pair}: "
+        f"the freest node there has {max(near, default=0)} GPUs free"
+        if lacking
+        else None
+    )
+    return Headroom(gpus, shortage or f"GPUs free on nodes{pair}", more, shortage)
 
 
 def _share(granted: object, used: Mapping[str, object]) -> float:
-    amount = _number(granted)
-    return math.inf if amount < 0 else amount - sum(_number(used.get(g)) for g in GPU_RESOURCES)
-
-
-def _number(value: object) -> float:
-    """A count of GPUs as Kubernetes writes it: a number, its digits, or nothing."""
-    return float(str(value)) if value is not None else 0.0
+    most = amount(granted)
+    return math.inf if most < 0 else most - sum(amount(used.get(g)) for g in GPU_RESOURCES)

@@ -85,6 +85,15 @@ class Config(ReplayConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _front_end(self) -> Config:
+        if (self.workload.router is None) != (self.policy.router is None):
+            raise ValueError(
+                "workload.router names the front end and policy.router says how to size it: "
+                "give both, or neither"
+            )
+        return self
+
 
 def load_for_replay(path: Path) -> ReplayConfig:
     """Read the configuration of a replay: the service's own file, or one with the policy alone."""

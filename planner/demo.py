@@ -11,11 +11,13 @@ from prometheus_client import CollectorRegistry
 from planner.api.app import make_app
 from planner.api.view import ServiceView, Summary
 from planner.clock import AcceleratedClock
+from planner.front_end import make_front_end
 from planner.journal import Journal
 from planner.loop import Listener, Loop, LoopSettings
 from planner.metrics.simulated import SimulatedMetrics
 from planner.offer import Offer
 from planner.telemetry import Telemetry
+from planner.workloads.in_memory import InMemoryPool
 from planner.workloads.simulated import SimulatedWorkload
 from policies.engine import Engine
 from policies.types import PerRole
@@ -59,6 +61,7 @@ class Demo:
             workload=SimulatedWorkload(self._fleet),
             clock=self._view.clock,
             engine=Engine(scene.profile, scene.settings),
+            front_end=make_front_end(InMemoryPool(1), scene.profile, scene.settings),
             settings=LoopSettings(tick_seconds=TICK_SECONDS, act=True),
             listeners=(Telemetry(self._view).observe, listener),
             renew=Refits.of(scene.settings.forecast).renew,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner.prospects import expected, needs, sides
 from planner.quantities import pair
 from policies.config import Slo
+from policies.router import RouterDecision
 from policies.types import Binding, Decision, HoldReason, Prospect
 
 _BINDS = {
@@ -53,6 +54,25 @@ def explain(decision: Decision, slo: Slo) -> str:
     said = f"{action(decision)}: {reasons}" if reasons else action(decision)
     foreseen = outcome(prospect, slo) if prospect is not None else ()
     return "; ".join((said, *foreseen))
+
+
+def explain_router(decision: RouterDecision) -> str:
+    """Say what is decided of the front end and why.
+
+    Examples: "scale router 2->3: sized for 410 requests/s"; "hold router 3: scale-in waits: more
+    was wanted within the last 300 s; sized for 210 requests/s".
+    """
+    rate = decision.requests_per_second
+    parts = [] if rate is None else [f"sized for {rate:.3g} requests/s"]
+    if decision.hold is None:
+        parts += [limiter.why for limiter in decision.limiters]
+        return f"scale router {decision.current}->{decision.target}: {'; '.join(parts)}"
+    size = "unknown size" if decision.current is None else str(decision.current)
+    reason = decision.hold.reason
+    if reason is not HoldReason.ALREADY_RIGHT:
+        words = _HOLDS.get(reason, reason.replace("_", " "))
+        parts.insert(0, f"{words}: {decision.hold.detail}")
+    return f"hold router {size}: {'; '.join(parts)}"
 
 
 def why(decision: Decision, slo: Slo) -> str:

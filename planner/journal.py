@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from planner.front_end import RouterTick
 from planner.ports import WriteFailure
+from policies.router import NAME
 from policies.types import Decision, Observation, Pools
 
 
@@ -14,7 +16,8 @@ from policies.types import Decision, Observation, Pools
 class Record:
     """One tick. `applied` is False in advise mode and on a hold.
 
-    `took_seconds` is real time, reading the ports and writing included; None when not measured.
+    `router` is the front end's turn, where there is one. `took_seconds` is real time, reading the
+    ports and writing included; None when not measured.
     """
 
     observation: Observation
@@ -22,7 +25,16 @@ class Record:
     decision: Decision
     applied: bool = False
     failures: tuple[WriteFailure, ...] = ()
+    router: RouterTick | None = None
     took_seconds: float | None = None
+
+    @property
+    def write_failures(self) -> dict[str, str]:
+        """Why a count was not written, by the pool's name: prefill, decode or router."""
+        failures = {str(failure.role): failure.why for failure in self.failures}
+        if self.router and self.router.failure is not None:
+            failures[NAME] = self.router.failure
+        return failures
 
 
 class Journal:

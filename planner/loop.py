@@ -11,11 +11,13 @@ from typing import Protocol, TypeVar
 import structlog
 
 from planner.clock import Stopwatch
+from planner.front_end import FrontEnd, RouterTick
 from planner.journal import Journal, Record
 from planner.metrics.quality import QualitySettings, beside_pools
 from planner.ports import Clock, MetricsSource, Workload, WriteFailure
 from planner.store import MemoryStore
 from policies.memory import Memory, Sized
+from policies.router import RouterDecision
 from policies.types import (
     Decision,
     GpuCap,
@@ -75,6 +77,7 @@ class Loop:
     clock: Clock
     engine: Decider
     budget: Budget | None = None
+    front_end: FrontEnd | None = None
     settings: LoopSettings = LoopSettings()
     quality: QualitySettings = field(default_factory=QualitySettings)
     memory: Memory = field(default_factory=Memory)
@@ -112,6 +115,9 @@ class Loop:
             decision=decision,
             applied=target is not None,
             failures=await self._apply(target, now_seconds) if target else (),
+            router=await self._turn(self.front_end, observation, now_seconds)
+            if self.front_end
+            else None,
             took_seconds=watch.seconds,  # evaluated last: the writes count
         )
         self.journal.append(record)
@@ -146,6 +152,20 @@ class Loop:
         if isinstance(failures, tuple):
             return failures
         return tuple(WriteFailure(role, failures) for role in Role)
+
+    async def _turn(
+        self, front_end: FrontEnd, observation: Observation, now_seconds: float
+    ) -> RouterTick:
+        """Let the front end follow; by then the pair is scaled, and nothing can hold it up."""
+        turn = front_end.turn(observation, self.memory, now_seconds, act=self.settings.act)
+        found = await self._ask("router", turn)
+        if isinstance(found, RouterTick):
+            return found
+        hold = Hold(HoldReason.POOL_UNKNOWN, found)
+        decision = RouterDecision(
+            decided_at_seconds=now_seconds, current=None, target=None, hold=hold
+        )
+        return RouterTick(pool=Unavailable(found), decision=decision)
 
     async def _ask(self, port: str, answer: Awaitable[T]) -> T | str:
         """Await a port's answer, or say why there is none: here a failure becomes a value."""

@@ -24,22 +24,26 @@ from planner.budget import GpuBudget
 from planner.clock import WallClock
 from planner.config import Config
 from planner.errors import UserError
-from planner.explain import explain
+from planner.explain import explain, explain_router
 from planner.fitting import Fitting, FitWorker
+from planner.front_end import make_front_end
 from planner.journal import Journal, Record
-from planner.loop import Loop, LoopSettings
-from planner.metrics.config import make_source
+from planner.loop import Listener, Loop, LoopSettings
+from planner.metrics.config import make_evaluator, make_source
+from planner.metrics.pod_work import PodWork
 from planner.ports import Clock, MetricsSource, Workload
 from planner.refitting import Refitting, with_models
 from planner.store import MemoryStore
 from planner.telemetry import Telemetry
-from planner.workloads.config import make_workload
+from planner.workloads.config import make_router, make_workload
 from planner.workloads.notices import Notices
+from planner.workloads.pool import ScalablePool
 from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
 from policies.models import to_fit
 from policies.profile import Profile
+from policies.types import PerRole
 
 log = structlog.get_logger(__name__)
 
@@ -53,22 +57,31 @@ class Ports:
     metrics: MetricsSource
     workload: Workload
     clock: Clock
+    listeners: tuple[Listener, ...] = ()
     notices: Notices | None = None
+    router: ScalablePool | None = None
     budget: GpuBudget | None = None
+    work: PodWork | None = None
 
 
 async def connect(config: Config) -> Ports:
     """Make the ports that the configuration asks for; nothing is sent yet."""
     api = await kube.connect(config.workload.kubernetes)
     workload = config.workload
+    metrics = config.metrics
+    work = PodWork(make_evaluator(metrics), metrics.signals, metrics.selection)
+    pools = make_workload(workload, api, PerRole.of(lambda role: partial(work.read, role)))
     return Ports(
-        metrics=make_source(config.metrics),
-        workload=make_workload(workload, api),
+        metrics=make_source(metrics),
+        workload=pools,
         clock=WallClock(),
+        listeners=(pools.heed,),
+        router=make_router(workload, api),
         notices=Notices(api, workload),
         budget=GpuBudget(api, workload.budget, workload.namespace)
         if workload.budget.asks
         else None,
+        work=work,
     )
 
 
@@ -99,6 +112,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         clock=ports.clock,
         engine=engine,
         budget=_allowance(ports, config, profile),
+        front_end=make_front_end(ports.router, profile, settings),
         settings=LoopSettings(
             tick_seconds=config.tick_seconds,
             deadline_seconds=config.deadline_seconds,
@@ -110,6 +124,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         listeners=(
             telemetry.observe,
             partial(_log_tick, slo=config.policy.slo),
+            *ports.listeners,
             *((ports.notices,) if ports.notices else ()),
         ),
         renew=Refitting(fitting).renew,
@@ -125,6 +140,8 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         if ports.notices:
             await ports.notices.settle()
         await ports.metrics.close()
+        if ports.work:
+            await ports.work.close()
         await ports.workload.close()
 
 
@@ -157,9 +174,10 @@ def _log_tick(record: Record, slo: Slo) -> None:
         "tick",
         now_seconds=record.decision.decided_at_seconds,
         decision=explain(record.decision, slo),
+        **({"router": explain_router(record.router.decision)} if record.router else {}),
         applied=record.applied,
         problems=record.observation.problems,
-        failures=[f"{failure.role}: {failure.why}" for failure in record.failures],
+        failures=[f"{name}: {why}" for name, why in record.write_failures.items()],
     )
 
 

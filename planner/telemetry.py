@@ -19,7 +19,17 @@ from planner.api.view import ServiceView
 from planner.fitting import TimedFit
 from planner.journal import Record
 from planner.outcome import outcome_of
-from policies.types import Binding, Decision, Observation, PerRole, PoolState, Prospect, Role
+from policies.router import NAME
+from policies.types import (
+    Binding,
+    Decision,
+    Observation,
+    PerRole,
+    PoolState,
+    Prospect,
+    Role,
+    Unavailable,
+)
 
 _PREFIX = "pd_planner_"
 _TICK_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -65,8 +75,8 @@ class Telemetry(Collector):
         self._decisions.labels(outcome_of(decision), _reason(decision)).inc()
         for limiter in decision.limiters:
             self._limited.labels(limiter.name).inc()
-        for failure in record.failures:
-            self._write_failures.labels(failure.role).inc()
+        for pool in record.write_failures:
+            self._write_failures.labels(pool).inc()
         for port, failed in _failed_ports(record):
             self._port_errors.labels(port).inc(float(failed))
         if record.took_seconds is not None:
@@ -124,8 +134,9 @@ def _reason(decision: Decision) -> str:
 
 def _failed_ports(record: Record) -> Iterator[tuple[str, bool]]:
     yield "metrics", record.observation.requests_per_second is None
-    yield "workload", not all(isinstance(pool, PoolState) for pool in record.pools)
-    yield "scale", bool(record.failures)
+    pools = (*record.pools, *((record.router.pool,) if record.router else ()))
+    yield "workload", not all(isinstance(pool, PoolState) for pool in pools)
+    yield "scale", bool(record.write_failures)
 
 
 def _by_role(values: PerRole[float | None]) -> dict[str, float | None]:
@@ -137,14 +148,32 @@ def _by_role_of(values: PerRole[int] | PerRole[float] | None) -> dict[str, float
 
 
 def _sizes(record: Record) -> Iterator[Sample]:
-    decision = record.decision
-    ready = record.pools.map(
-        lambda p: float(p.ready_replicas) if isinstance(p, PoolState) else None
+    """Replicas of each role, and of the front end under the same names with the role `router`."""
+    decision, front = record.decision, record.router
+    router = front.decision if front else None
+    ready = {str(role): _ready(pool) for role, pool in record.pools.items()}
+    sizes = (
+        ("desired", "Replicas decided on.", decision.target, router.target if router else None),
+        (
+            "current",
+            "Replicas asked for so far.",
+            decision.current,
+            router.current if router else None,
+        ),
+        ("solved", "Replicas before any guard.", decision.raw, router.raw if router else None),
     )
-    yield "desired_replicas", "Replicas decided on.", "role", _by_role_of(decision.target)
-    yield "current_replicas", "Replicas asked for so far.", "role", _by_role_of(decision.current)
-    yield "solved_replicas", "Replicas before any guard.", "role", _by_role_of(decision.raw)
-    yield "ready_replicas", "Replicas that serve.", "role", _by_role(ready)
+    for name, text, pair, third in sizes:
+        attached = {NAME: float(third)} if third is not None else {}
+        yield f"{name}_replicas", text, "role", _by_role_of(pair) | attached
+    attached_ready = {NAME: _ready(front.pool)} if front else {}
+    yield "ready_replicas", "Replicas that serve.", "role", ready | attached_ready
+    if router:
+        rate = router.requests_per_second
+        yield "router_requests_per_second", "What the front end is sized for.", "", {"": rate}
+
+
+def _ready(pool: PoolState | Unavailable) -> float | None:
+    return float(pool.ready_replicas) if isinstance(pool, PoolState) else None
 
 
 def _seen(seen: Observation) -> Iterator[Sample]:

@@ -73,6 +73,26 @@ class RoleSettings(Section):
         return self
 
 
+class RouterSettings(Section):
+    """A front end before both pools, sized by requests per second alone."""
+
+    requests_per_second_per_replica: PositiveFloat = Field(
+        description="what one replica carries with room to spare; measure yours, requests/s"
+    )
+    min_replicas: PositiveInt = Field(
+        default=1, description="floor; 2 where requests must outlive the loss of one"
+    )
+    max_replicas: PositiveInt = Field(default=64, description="ceiling, replicas")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RouterSettings:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}"
+            )
+        return self
+
+
 class Guards(Section):
     """What bounds a decision after the solve."""
 
@@ -179,6 +199,9 @@ class PolicySettings(Section):
     slo: Slo = Slo()
     prefill: RoleSettings = RoleSettings()
     decode: RoleSettings = RoleSettings()
+    router: RouterSettings | None = Field(
+        default=None, description="how to size workload.router; unset: no front end is scaled"
+    )
     gpu_budget: PositiveInt | None = Field(
         default=None, description="most GPUs for both roles together; unset: no limit"
     )

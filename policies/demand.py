@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from policies.lengths import Lengths
 from policies.profile import PrefillLaw, Profile
-from policies.types import Observation, Role
+from policies.types import Hold, HoldReason, Observation, Role, Trust
 
 # Arrival dispersion is the variance over the mean of arrivals in bins of this length.
 DISPERSION_BIN_SECONDS = 5.0
@@ -159,6 +159,20 @@ class Demand:
         if self.load.decode_tokens_per_second <= 0:
             return self.shape.context_tokens_mean
         return self.load.kv_token_steps_per_second / self.load.decode_tokens_per_second
+
+
+def rate_of(
+    observation: Observation, stale_after_seconds: float, now_seconds: float
+) -> float | Hold:
+    """Read the offered requests per second, or say why they cannot be known."""
+    age = now_seconds - observation.observed_at_seconds
+    if age > stale_after_seconds:
+        return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
+    rate = observation.requests_per_second
+    if rate is None or observation.trust is Trust.NONE:
+        why = "; ".join(observation.problems) or "no arrival rate"
+        return Hold(HoldReason.METRICS_UNKNOWN, why)
+    return rate
 
 
 def shape_of(observation: Observation, known: Shape | None) -> Shape | None:

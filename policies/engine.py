@@ -11,11 +11,13 @@ from policies.backlog import diagnose, drained
 from policies.calibration import drift_notes, learn, slowed
 from policies.config import PolicySettings
 from policies.coupling import Solution, solve
-from policies.demand import Demand, Load, Shape, kv_held_factor, shape_of
+from policies.demand import Demand, Load, Shape, kv_held_factor, rate_of, shape_of
 from policies.evidence import Witness
 from policies.facts import (
     as_found,
     complete,
+    fit_notes,
+    fitting,
     halved,
     leave_to_others,
     measured_leads,
@@ -94,10 +96,12 @@ class Engine:
         leads = measured_leads(memory.lead_seconds, found, self.settings.forecast.step_seconds)
         memory = replace(memory, lead_seconds=leads)
         profile, notes = as_found(self.profile, found)
-        cap = tightening(self.settings, cap)
-        here = Engine(profile, within(with_leads(self.settings, leads), cap))
+        fits = fitting(with_leads(self.settings, leads), cap, found)
+        granted, cap = cap, tightening(self.settings, cap)
+        here = Engine(profile, within(fits, cap))
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
         left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
+        notes = (*notes, *fit_notes(granted, decision))
         told = (*decision.notes, *notes, *stuck_notes(found), *((left,) if left else ()))
         decision = complete(replace(decision, notes=told), memory.intent)
         return leave_to_others(decision, found), replace(memory, intent=None)
@@ -265,13 +269,9 @@ class Engine:
         self, observation: Observation, memory: Memory, now_seconds: float
     ) -> tuple[float, Load, Shape] | Hold:
         """Arrival rate, load and shape of what is offered now, or why they cannot be known."""
-        age = now_seconds - observation.observed_at_seconds
-        if age > self.settings.guards.stale_after_seconds:
-            return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
-        rate = observation.requests_per_second
-        if rate is None or observation.trust is Trust.NONE:
-            why = "; ".join(observation.problems) or "no arrival rate"
-            return Hold(HoldReason.METRICS_UNKNOWN, why)
+        rate = rate_of(observation, self.settings.guards.stale_after_seconds, now_seconds)
+        if isinstance(rate, Hold):
+            return rate
         shape = shape_of(observation, memory.shape)
         if shape is None and rate == 0:
             shape = _NO_REQUESTS

@@ -8,7 +8,17 @@ from dataclasses import replace
 from policies.config import PolicySettings
 from policies.memory import Sized
 from policies.profile import Profile
-from policies.types import Decision, GpuCap, Hold, HoldReason, Limiter, PerRole, PoolState, Role
+from policies.types import (
+    Binding,
+    Decision,
+    GpuCap,
+    Hold,
+    HoldReason,
+    Limiter,
+    PerRole,
+    PoolState,
+    Role,
+)
 
 # A readiness that went and came back reads like a start that took days: such a start is not one.
 _LONGEST_START_SECONDS = 3600.0
@@ -75,6 +85,31 @@ def within(settings: PolicySettings, cap: GpuCap | None) -> PolicySettings:
     if cap is None or cap.gpus is None:
         return settings
     return settings.model_copy(update={"gpu_budget": max(cap.gpus, 1)})
+
+
+def fitting(
+    settings: PolicySettings, cap: GpuCap | None, found: PerRole[PoolState]
+) -> PolicySettings:
+    """Keep each role within the replicas that fit somewhere, and at what it already has."""
+    if cap is None:
+        return settings
+    most = cap.replicas.zip(found).map(
+        lambda pair: None if pair[0] is None else max(pair[0], pair[1].desired_replicas, 1)
+    )
+    return short_of(settings, most)
+
+
+def fit_notes(cap: GpuCap | None, decision: Decision) -> tuple[str, ...]:
+    """Say where a role gets no more than what fits on free GPUs."""
+    wanted = decision.raw
+    if cap is None or wanted is None:
+        return ()
+    full = [role for role in Role if cap.replicas[role] == wanted[role]]
+    if Binding.MAXIMUM not in decision.binding or not full:
+        return ()
+    most = " and ".join(f"{wanted[role]} {role}" for role in full)
+    why = f": {cap.shortage}" if cap.shortage else ""
+    return (f"no more than {most} replicas fit on the free GPUs{why}",)
 
 
 def supply(found: PerRole[PoolState]) -> PerRole[int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from policies.config import PolicySettings
@@ -42,10 +42,15 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
     window = context.settings.guards.scale_in_window_seconds
 
     def hold(role: Role) -> int:
-        largest = max([target[role], *(sized.replicas[role] for sized in context.recent)])
-        return max(target[role], min(context.current[role], largest))
+        recent = (sized.replicas[role] for sized in context.recent)
+        return steadied(target[role], context.current[role], recent)
 
     return PerRole.of(hold), f"more was wanted within the last {window:g} s"
+
+
+def steadied(target: int, current: int, recent: Iterable[int]) -> int:
+    """Scale a pool in only to the largest of the sizes wanted lately."""
+    return max(target, min(current, max([target, *recent])))
 
 
 def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:

@@ -135,8 +135,9 @@ class Observation:
 class PoolState:
     """All replicas of one role. `desired` is what the workload was last asked for.
 
-    `stuck_replicas` will not become ready by waiting. The workload's own controller tolerates no
-    less than `floor_replicas`. `other_writer` names whoever else sets the count: hold then.
+    `nodes` are those that its pods are on. `stuck_replicas` will not become ready by waiting. The
+    workload's own controller tolerates no less than `floor_replicas`. `other_writer` names whoever
+    else sets the count: hold then.
     """
 
     desired_replicas: int
@@ -147,6 +148,8 @@ class PoolState:
     stuck_replicas: int = 0
     floor_replicas: int = 1
     gpus_per_replica: int | None = None
+    pods_per_replica: int = 1
+    nodes: frozenset[str] = frozenset()
     startup_seconds_p90: float | None = None
     other_writer: str | None = None
     problems: tuple[str, ...] = ()
@@ -169,10 +172,16 @@ Pools = PerRole[PoolState | Unavailable]
 
 @dataclass(frozen=True, slots=True)
 class GpuCap:
-    """Most GPUs for both roles together now (None: no limit), and who sets it."""
+    """Most GPUs for both roles together now (None: no limit), and who sets it.
+
+    `replicas` is the most of each role alone, where GPUs are too scattered for the size of its
+    replicas; `shortage` says so in words when not one more of a role fits.
+    """
 
     gpus: int | None
     source: str
+    replicas: PerRole[int | None] = PerRole(None, None)
+    shortage: str | None = None
 
 
 class HoldReason(StrEnum):

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -96,19 +95,13 @@ class _Past:
 
     def _pair(self, load: Floats, tick: int) -> PerRole[int]:
         minute = slice(max(0, tick + 1 - self._minute), tick + 1)
-        requests = float(self._offered.requests[minute].sum())
-        tokens = float(self._offered.decode_tokens_per_second[minute].sum())
-        shape = self._offered.peak_demand(minute).shape
-        if requests:
-            mean = max(tokens * self._offered.window_seconds / requests, 1.0)
-            shape = replace(shape, output_tokens_mean=mean)
         demand = Demand(
             load=Load(
                 prefill_erlangs=float(load[0]),
                 decode_tokens_per_second=float(load[1]),
                 kv_token_steps_per_second=float(load[2]),
             ),
-            shape=shape,
+            shape=self._offered.peak_demand(minute).shape,
             arrival_dispersion=self._scene.settings.arrival_dispersion,
         )
         return solve(demand, self._scene.truth, self._scene.settings).replicas

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from forecasting.forecast import Mode
 from planner.api import view
-from planner.explain import explain, why
+from planner.explain import explain, explain_router, why
+from planner.front_end import RouterTick
 from planner.journal import Record
 from planner.outcome import Outcome, outcome_of
 from policies.config import Slo
@@ -211,6 +212,49 @@ class WriteFailure(Answer):
     why: str
 
 
+class RouterLimiter(Answer):
+    """A guard that changed the size of the front end, and why."""
+
+    name: str
+    before: int
+    after: int
+    why: str
+
+
+class RouterDecision(Answer):
+    """The front end's size and why. `raw` is the size before any guard."""
+
+    current: int | None
+    target: int | None
+    raw: int | None
+    requests_per_second: Number = Field(description="what it is sized for: the coming peak")
+    hold: Hold | None
+    limiters: tuple[RouterLimiter, ...]
+
+
+class Router(Answer):
+    """The front end's turn in a tick."""
+
+    explanation: str = Field(description="the decision and its reasons in one sentence")
+    applied: bool
+    decision: RouterDecision
+    pool: Pool | UnavailablePool
+    failure: str | None = Field(description="why its count could not be written")
+
+    @classmethod
+    def of(cls, turn: RouterTick) -> Router:
+        """Read a turn of a journal record."""
+        return cls(
+            explanation=explain_router(turn.decision),
+            applied=turn.applied,
+            decision=RouterDecision.model_validate(turn.decision),
+            pool=TypeAdapter(Pool | UnavailablePool).validate_python(
+                turn.pool, from_attributes=True
+            ),
+            failure=turn.failure,
+        )
+
+
 class Tick(Answer):
     """One turn of the loop: what was seen, found and decided."""
 
@@ -222,6 +266,7 @@ class Tick(Answer):
     observation: Observation
     pools: Pools
     failures: tuple[WriteFailure, ...]
+    router: Router | None = Field(description="the front end; null where none is scaled")
 
     @classmethod
     def of(cls, record: Record, slo: Slo) -> Tick:
@@ -235,6 +280,7 @@ class Tick(Answer):
             observation=Observation.model_validate(record.observation),
             pools=Pools.model_validate(record.pools),
             failures=tuple(WriteFailure.model_validate(failure) for failure in record.failures),
+            router=Router.of(record.router) if record.router else None,
         )
 
 

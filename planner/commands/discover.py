@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from planner.errors import UserError
-from planner.kube import KubeError, KubeSettings, connect
+from planner.kube import Json, KubeError, KubeSettings, connect
 from planner.workloads.discovery import Discovered, discover
 
 
@@ -37,18 +37,24 @@ def run(args: argparse.Namespace) -> int:
             "in the workload section; docs/workloads.md lists the kinds"
         )
     for number, each in enumerate(found):
-        section = yaml.safe_dump(
-            {
-                "workload": {
-                    "namespace": args.namespace,
-                    **{str(role): pool for role, pool in each.pools.items()},
-                }
-            },
-            sort_keys=False,
-        )
         print(f"# {each.name}")
-        print("".join(f"{'# ' if number else ''}{line}\n" for line in section.splitlines()), end="")
+        for line in _section(each, args.namespace):
+            print(f"# {line}" if number else line)
     return 0
+
+
+def _section(found: Discovered, namespace: str) -> list[str]:
+    """One workload section. The front end is commented out: what it carries is not to be seen."""
+    pools = {str(role): pool for role, pool in found.pools.items()}
+    lines = _yaml({"workload": {"namespace": namespace, **pools}})
+    if found.router is not None:
+        lines.append("  # Sized by request rate, once policy.router says what one replica carries:")
+        lines += [f"  # {line}" for line in _yaml({"router": found.router})]
+    return lines
+
+
+def _yaml(data: Json) -> list[str]:
+    return yaml.safe_dump(data, sort_keys=False).splitlines()
 
 
 async def _discover(settings: KubeSettings, namespace: str) -> list[Discovered]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from planner.budget import BudgetConfig
 from planner.kube import Kube, KubeSettings
 from planner.workloads.anything import AnyScalable
+from planner.workloads.deletion import WorkOfPods
 from planner.workloads.deployment import Deployment
 from planner.workloads.disaggregatedset import DisaggregatedSet
 from planner.workloads.dynamo import DynamoGraphDeployment
@@ -58,6 +59,10 @@ class WorkloadConfig(Section):
     namespace: str = Field(min_length=1, description="namespace of both pools")
     prefill: Pool = Field(description="the pool that processes prompts")
     decode: Pool = Field(description="the pool that generates tokens")
+    router: Pool | None = Field(
+        default=None,
+        description="a front end, sized by requests per second as policy.router says; unset: none",
+    )
     kubernetes: KubeSettings = KubeSettings()
     manners: Manners = Manners()
     budget: BudgetConfig = BudgetConfig()
@@ -68,12 +73,35 @@ class WorkloadConfig(Section):
         """Both pools as one value."""
         return PerRole.of(lambda role: self.prefill if role is Role.PREFILL else self.decode)
 
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """Every pool by its name: the two roles', and the front end's where there is one."""
+        pools = {str(role): pool for role, pool in self.roles.items()}
+        return pools | ({"router": self.router} if self.router else {})
 
-def make_workload(config: WorkloadConfig, api: Kube) -> PairedWorkload:
-    """Join both pools into one workload, which owns `api` from here on and closes it."""
-    pools = config.roles.map(
-        lambda kind: ObjectPool(api, kind, kind.target(config.namespace), config.manners)
-    )
+
+def make_workload(
+    config: WorkloadConfig, api: Kube, work: PerRole[WorkOfPods] | None = None
+) -> PairedWorkload:
+    """Join both pools into one workload, which owns `api` from here on and closes it.
+
+    `work` tells how many requests each pod of a role holds; without it that is unknown.
+    """
+
+    def pool(role: Role) -> ObjectPool:
+        kind = config.roles[role]
+        target = kind.target(config.namespace)
+        return ObjectPool(api, kind, target, config.manners, work[role] if work else None)
+
+    pools = PerRole.of(pool)
     one_object = pools.prefill.target == pools.decode.target
     scalable: PerRole[ScalablePool] = PerRole(pools.prefill, pools.decode)
-    return PairedWorkload(scalable, JointWrite(api, pools) if one_object else None)
+    return PairedWorkload(api, scalable, JointWrite(api, pools) if one_object else None)
+
+
+def make_router(config: WorkloadConfig, api: Kube) -> ObjectPool | None:
+    """Make the front end's pool, where there is one, on a connection that the workload closes."""
+    if config.router is None:
+        return None
+    target = config.router.target(config.namespace)
+    return ObjectPool(api, config.router, target, config.manners)

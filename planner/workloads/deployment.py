@@ -23,6 +23,7 @@ class Deployment(PoolKind):
 
     kind: Literal["Deployment"]
     resource: ClassVar[Resource] = Resource("apps", "v1", "deployments")
+    may_mark_pods: ClassVar[bool] = True
 
     def reading(self, found: Json, target: Target) -> Reading:
         """Read ready pods and rollout.
@@ -42,5 +43,6 @@ class Deployment(PoolKind):
             rollout_in_progress=held > count(found, "status", "updatedReplicas"),
             # Pods that the API server refuses to create, for quota or admission.
             refused=max(0, desired - held) if failed else 0,
+            by_deletion_cost=True,
             problems=(str(failed.get("message")),) if failed else (),
         )

@@ -41,12 +41,16 @@ _ROLE_IN_NAME = re.compile(
 )
 
 
+_FRONT_IN_NAME = re.compile(r"(^|[-_.])(router|front-?end)(?=$|[-_.0-9])", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """A pair of pools; `pools` is what the workload section says about them."""
+    """A pair of pools, and the front end before it; as the workload section has them."""
 
     name: str
     pools: PerRole[Json]
+    router: Json | None = None
 
 
 async def discover(api: Kube, namespace: str) -> list[Discovered]:
@@ -86,11 +90,16 @@ def _by_items(
     kind: type[PoolKind], found: Json, path: tuple[str, ...], key: str
 ) -> Iterator[Discovered]:
     pools: dict[Role, Json] = {}
+    router: Json | None = None
     for item in dig(found, *path) or []:
-        role = _role(item.get("type")) or _role_in(str(item.get("name")))
+        name = str(item.get("name"))
+        role = _role(item.get("type")) or _role_in(name)
         if role:
-            pools[role] = _pool(kind, found, **{key: item["name"]})
-    yield from _pairs({dig(found, "metadata", "name"): pools})
+            pools[role] = _pool(kind, found, **{key: name})
+        elif item.get("type") == "frontend" or _FRONT_IN_NAME.search(name):
+            router = _pool(kind, found, **{key: name})
+    name = dig(found, "metadata", "name")
+    yield from _pairs({name: pools}, {name: router} if router else {})
 
 
 def _by_field(found: Json) -> Discovered:
@@ -101,6 +110,7 @@ def _by_field(found: Json) -> Discovered:
 def _by_name(kind: type[PoolKind], objects: list[Json]) -> Iterator[Discovered]:
     """Pair objects whose names differ only in the role, or whose labels say it."""
     groups: dict[str, dict[Role, Json]] = defaultdict(dict)
+    fronts: dict[str, Json] = {}
     for each in objects:
         name = str(dig(each, "metadata", "name"))
         labels = {
@@ -112,13 +122,15 @@ def _by_name(kind: type[PoolKind], objects: list[Json]) -> Iterator[Discovered]:
         if role:
             stem = _ROLE_IN_NAME.sub(r"\g<before>", name).strip("-_.")
             groups[stem][role] = _pool(kind, each)
-    yield from _pairs(groups)
+        elif _FRONT_IN_NAME.search(name):
+            fronts[_FRONT_IN_NAME.sub(r"\1", name).strip("-_.")] = _pool(kind, each)
+    yield from _pairs(groups, fronts)
 
 
-def _pairs(groups: dict[str, dict[Role, Json]]) -> Iterator[Discovered]:
+def _pairs(groups: dict[str, dict[Role, Json]], fronts: dict[str, Json]) -> Iterator[Discovered]:
     for name, pools in groups.items():
         if len(pools) == len(Role):
-            yield Discovered(name, PerRole.of(pools.__getitem__))
+            yield Discovered(name, PerRole.of(pools.__getitem__), fronts.get(name))
 
 
 def _role(text: object) -> Role | None:

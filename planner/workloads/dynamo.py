@@ -37,6 +37,7 @@ class DynamoGraphDeployment(PoolKind):
         default="v1beta1", description="API version to speak; the server translates"
     )
     resource: ClassVar[Resource] = Resource(_GROUP, "v1beta1", "dynamographdeployments")
+    may_mark_pods: ClassVar[bool] = True  # where the operator makes Deployments
 
     def target(self, namespace: str) -> Target:
         """Return the graph, in the configured version."""
@@ -68,6 +69,7 @@ class DynamoGraphDeployment(PoolKind):
             ),
             gpus_per_replica=status.get("gpusPerReplica") or times(_node_gpus(component), nodes),
             floor=int(component.get("minAvailable") or 1),
+            by_deletion_cost=status.get("componentKind") == "Deployment",
             rollout_in_progress=dig(found, "status", "rollingUpdate", "phase")
             in {"Pending", "InProgress"}
             or count(status, "replicas") > count(status, "updatedReplicas"),

@@ -60,6 +60,7 @@ class PodCliqueScalingGroup(PoolKind):
             pods=PodSet(
                 selector=f"grove.io/podcliquescalinggroup={target.name}",
                 gang_labels=("grove.io/podcliquescalinggroup-replica-index",),
+                size_variable="GROVE_PCSG_TEMPLATE_NUM_PODS",
             ),
             floor=int(dig(found, "spec", "minAvailable") or 1),
             rollout_in_progress=_rolling(found),

@@ -56,8 +56,8 @@ class JointWrite:
         return PerRole(await self.pools.prefill.look(), await self.pools.decode.look())
 
     async def _write(self, seen: PerRole[Seen], target: PerRole[int]) -> None:
-        for pool, replicas in self.pools.zip(target):
-            pool.asked(replicas)
+        for role, pool in self.pools.items():
+            await pool.before_write(seen[role], target[role])
         one, other = (
             patch_of(each.reading.write, replicas, each.version)
             for each, replicas in seen.zip(target)

@@ -44,12 +44,14 @@ class PodSet:
     """Which pods make up the pool, and which of them form one replica.
 
     `gang_labels` are the labels whose values tell one replica's pods from another's; with none,
-    every pod is a replica.
+    every pod is a replica. `size_variable` is the environment variable by which pods themselves
+    tell how many make up a replica, where the object does not.
     """
 
     selector: str
     gang_labels: tuple[str, ...] = ()
     pods_per_replica: int = 1
+    size_variable: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,8 @@ class Reading:
 
     `ready` is None where the object does not count whole replicas: the pods are counted then.
     `refused` replicas were asked for and cannot even be created. `writer` names another autoscaler
-    that the object itself configures.
+    that the object itself configures. `by_deletion_cost` says that its controller asks the pods'
+    annotation whom a scale-in deletes.
     """
 
     desired: int
@@ -70,6 +73,7 @@ class Reading:
     rollout_in_progress: bool = False
     refused: int = 0
     writer: str | None = None
+    by_deletion_cost: bool = False
     problems: tuple[str, ...] = ()
 
 
@@ -92,6 +96,7 @@ class PoolKind(Section):
 
     resource: ClassVar[Resource]
     read_through: ClassVar[str] = ""
+    may_mark_pods: ClassVar[bool] = False
 
     def target(self, namespace: str) -> Target:
         """Return the object to read; `namespace` applies where this pool names none."""

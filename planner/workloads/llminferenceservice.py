@@ -24,6 +24,7 @@ class LLMInferenceService(PoolKind):
     kind: Literal["LLMInferenceService"]
     role: Role = Field(description="prefill or decode")
     resource: ClassVar[Resource] = Resource("serving.kserve.io", "v1alpha2", "llminferenceservices")
+    may_mark_pods: ClassVar[bool] = True  # where the child is a Deployment
 
     def reading(self, found: Json, target: Target) -> Reading:
         """Never used: there always is a child."""

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 
 import structlog
 
+from planner.front_end import RouterTick
 from planner.journal import Record
 from planner.kube import FIELD_MANAGER, Json, Kube, KubeError, Resource, Target
 from planner.workloads.config import WorkloadConfig
-from policies.types import PerRole, Role
+from policies.router import NAME
+from policies.types import Hold, PerRole, Role
 
 EVENTS = Resource("", "v1", "events")
 ANNOTATION = "pd-planner/last-decision"
@@ -28,21 +30,21 @@ class Notices:
     def __init__(self, api: Kube, config: WorkloadConfig) -> None:
         self._api = api
         self._settings = config.notices
-        self._targets = config.roles.map(lambda pool: pool.target(config.namespace))
-        self._kinds = config.roles.map(lambda pool: str(pool.kind))
-        self._told: dict[Role, str] = {}
+        self._targets = {n: pool.target(config.namespace) for n, pool in config.pools.items()}
+        self._kinds = {name: str(pool.kind) for name, pool in config.pools.items()}
+        self._told: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, record: Record) -> None:
         """Tell what is new in a tick."""
-        for role, reason, message in _news(record):
+        for pool, reason, message in (*_news(record), *_router_news(record.router)):
             # A hold's detail changes with its numbers; its reason is what makes it news.
-            key = f"{reason}: {message}" if record.applied else reason
-            if self._told.get(role) == key:
+            key = reason if reason.startswith("Hold") else f"{reason}: {message}"
+            if self._told.get(pool) == key:
                 continue
-            self._told[role] = key
+            self._told[pool] = key
             now_seconds = record.decision.decided_at_seconds
-            task = asyncio.ensure_future(self._tell(role, reason, message, now_seconds))
+            task = asyncio.ensure_future(self._tell(pool, reason, message, now_seconds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -50,9 +52,9 @@ class Notices:
         """Wait until all is told."""
         await asyncio.gather(*self._tasks)
 
-    async def _tell(self, role: Role, reason: str, message: str, now_seconds: float) -> None:
-        target = self._targets[role]
-        event = _event(target, self._kinds[role], reason, message, now_seconds)
+    async def _tell(self, pool: str, reason: str, message: str, now_seconds: float) -> None:
+        target = self._targets[pool]
+        event = _event(target, self._kinds[pool], reason, message, now_seconds)
         try:
             if self._settings.events:
                 await self._api.create(EVENTS, target.namespace or "default", event)
@@ -64,23 +66,44 @@ class Notices:
             log.warning("an event could not be told", target=str(target), why=str(error))
 
 
-def _news(record: Record) -> list[tuple[Role, str, str]]:
-    """Role, reason in CamelCase as Events have it, and message."""
+News = list[tuple[str, str, str]]  # pool, reason in CamelCase as Events have it, message
+
+
+def _news(record: Record) -> News:
+    """What is to be told of the two roles."""
     decision = record.decision
     if record.applied and decision.target is not None:
         failed = {failure.role: failure.why for failure in record.failures}
         current = decision.current or PerRole(0, 0)
         return [
-            (role, "ScaleFailed", failed[role])
+            (str(role), "ScaleFailed", failed[role])
             if role in failed
-            else (role, "Scaled", f"{role} from {current[role]} to {wanted} replicas")
+            else (str(role), "Scaled", f"{role} from {current[role]} to {wanted} replicas")
             for role, wanted in decision.target.items()
             if role in failed or wanted != current[role]
         ]
     if decision.hold is not None:
-        reason = "Hold" + "".join(word.title() for word in decision.hold.reason.split("_"))
-        return [(role, reason, decision.hold.detail) for role in Role]
+        return [(str(role), _reason(decision.hold), decision.hold.detail) for role in Role]
     return []
+
+
+def _router_news(turn: RouterTick | None) -> News:
+    """What is to be told of the front end."""
+    if turn is None:
+        return []
+    decision = turn.decision
+    if decision.hold is not None:
+        return [(NAME, _reason(decision.hold), decision.hold.detail)]
+    if not turn.applied:
+        return []
+    if turn.failure is not None:
+        return [(NAME, "ScaleFailed", turn.failure)]
+    return [(NAME, "Scaled", f"{NAME} from {decision.current} to {decision.target} replicas")]
+
+
+def _reason(hold: Hold) -> str:
+    """A hold's reason as an Event has it: `metrics_stale` is HoldMetricsStale."""
+    return "Hold" + "".join(word.title() for word in hold.reason.split("_"))
 
 
 def _event(target: Target, kind: str, reason: str, message: str, now_seconds: float) -> Json:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from planner.kube import PODS, Json, Kube, KubeError, Target
+from planner.workloads.advice import Advice
+from planner.workloads.deletion import DeletionOrder, WorkOfPods
 from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, count, dig
 from planner.workloads.patch import is_conflict, patch_of
 from planner.workloads.pods import Census, take_census
@@ -30,6 +32,11 @@ class Manners(Section):
         default=True,
         description="look for an HPA, KEDA ScaledObject or AIBrix PodAutoscaler on the same object",
     )
+    mark_pods_to_delete: bool = Field(
+        default=True,
+        description="before a scale-in, annotate the pods with the least work where the controller "
+        "goes by pod-deletion-cost; needs patch on pods",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +52,30 @@ class Seen:
 class ObjectPool:
     """Reads the object, its scale subresource and its pods; writes with optimistic locking."""
 
-    def __init__(self, api: Kube, kind: PoolKind, target: Target, manners: Manners) -> None:
+    def __init__(
+        self,
+        api: Kube,
+        kind: PoolKind,
+        target: Target,
+        manners: Manners,
+        work: WorkOfPods | None = None,
+    ) -> None:
         self.target = target
         self._api = api
         self._kind = kind
         self._manners = manners
         self._seen: Seen | None = None
         self._ours: frozenset[int] | None = None  # counts that we have seen or asked for
+        self._advice = Advice(manners.respect_change_seconds)
+        self._deletion = DeletionOrder(api, work) if manners.mark_pods_to_delete else None
+        self._read_at_seconds = 0.0
         self._hands_off: tuple[float, str] | None = None  # until when, and why
         self._other_writer: str | None = None
 
     async def read(self, now_seconds: float) -> PoolState | Unavailable:
         """Read the object and count its pods."""
         self._seen = None
+        self._read_at_seconds = now_seconds
         try:
             seen = await self.look()
             pods = await self.pods(seen)
@@ -88,9 +106,9 @@ class ObjectPool:
             return f"{self.target}: kept at its floor of {wanted}, not {replicas}"
         return None
 
-    async def close(self) -> None:
-        """Close the connection to the API server."""
-        await self._api.close()
+    def advised(self, replicas: int, now_seconds: float) -> None:
+        """Hear what was decided, applied or not: whoever does it by hand does not object to it."""
+        self._advice.give(replicas, now_seconds)
 
     @property
     def may_write(self) -> bool:
@@ -111,9 +129,12 @@ class ObjectPool:
         """List the pool's pods."""
         return await self._api.find(PODS, self.target.namespace, seen.reading.pods.selector)
 
-    def asked(self, replicas: int) -> None:
-        """Remember a count as our own, whether or not the answer to the write arrives."""
+    async def before_write(self, seen: Seen, replicas: int) -> None:
+        """Remember the count as our own, whether or not an answer arrives; mark who is to go."""
         self._ours = (self._ours or frozenset()) | {replicas}
+        surplus = seen.desired - replicas
+        if self._deletion is not None and surplus > 0 and seen.reading.by_deletion_cost:
+            await self._deletion.mark(await self.pods(seen), surplus, self._read_at_seconds)
 
     async def _read_object(self, kind: PoolKind, target: Target) -> tuple[Json, Reading]:
         found = await self._api.get(target, kind.read_through)
@@ -124,7 +145,7 @@ class ObjectPool:
         return found, kind.owning(found, target, reading)
 
     async def _settle(self, seen: Seen, replicas: int) -> None:
-        self.asked(replicas)
+        await self.before_write(seen, replicas)
         try:
             await self._write(seen, replicas)
         except KubeError as error:
@@ -154,13 +175,18 @@ class ObjectPool:
             autoscaler = await find_autoscaler(self._api, targets)
             if autoscaler is not None:
                 return autoscaler
-        if self._ours is not None and seen.desired not in self._ours:
+        if self._changed_by_another(seen.desired, now_seconds):
             until_seconds = now_seconds + self._manners.respect_change_seconds
             why = f"{last_manager(seen.found)} has set its replicas to {seen.desired}"
             self._hands_off = (until_seconds, why)
         if self._hands_off is not None and now_seconds < self._hands_off[0]:
             return self._hands_off[1]
         return None
+
+    def _changed_by_another(self, desired: int, now_seconds: float) -> bool:
+        if self._ours is None or desired in self._ours:
+            return False
+        return not self._advice.followed(self._ours, desired, now_seconds)
 
 
 def _state(seen: Seen, census: Census, other_writer: str | None) -> PoolState:
@@ -180,6 +206,8 @@ def _state(seen: Seen, census: Census, other_writer: str | None) -> PoolState:
         gpus_per_replica=census.gpus_per_replica
         if reading.gpus_per_replica is None
         else reading.gpus_per_replica,
+        pods_per_replica=census.pods_per_replica,
+        nodes=census.nodes,
         startup_seconds_p90=census.startup_seconds_p90,
         other_writer=other_writer,
         problems=(*reading.problems, *census.stuck),

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import Protocol
 
+from planner.journal import Record
+from planner.kube import Kube
 from planner.ports import WriteFailure
 from planner.workloads.pool import ScalablePool
 from policies.types import PerRole, Pools, PoolState, Role, Unavailable
@@ -26,7 +28,10 @@ class Together(Protocol):
 class PairedWorkload:
     """Prefill and decode as one. Writes only what differs from what was read last."""
 
-    def __init__(self, pools: PerRole[ScalablePool], together: Together | None = None) -> None:
+    def __init__(
+        self, api: Kube, pools: PerRole[ScalablePool], together: Together | None = None
+    ) -> None:
+        self._api = api
         self._pools = pools
         self._together = together
         self._last: Pools = PerRole(_NEVER_READ, _NEVER_READ)
@@ -70,10 +75,15 @@ class PairedWorkload:
                 failures.append(WriteFailure(role, why))
         return tuple(failures)
 
+    def heed(self, record: Record) -> None:
+        """Tell the pools what a tick decided; fits the loop as a listener."""
+        decision = record.decision
+        for role, replicas in decision.target.items() if decision.target else ():
+            self._pools[role].advised(replicas, decision.decided_at_seconds)
+
     async def close(self) -> None:
-        """Close both pools."""
-        for pool in self._pools:
-            await pool.close()
+        """Close the connection to the API server."""
+        await self._api.close()
 
     def _remember(self, role: Role, replicas: int) -> None:
         pool = self._last[role]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from planner.budget import NODES, QUEUES, QUOTAS, BudgetConfig
+from planner.budget import NODES, QUEUES, QUOTAS, TOPOLOGIES, BudgetConfig
 from planner.kube import PODS, Json, Resource
-from planner.workloads import writers
+from planner.workloads import deletion, writers
 from planner.workloads.config import WorkloadConfig
 from planner.workloads.kind import Permission
 
@@ -16,16 +16,18 @@ _API = "rbac.authorization.k8s.io"
 
 
 def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> list[Json]:
-    """Make a Role and a RoleBinding for every namespace that a pool is in.
+    """Make a Role and a RoleBinding for every namespace that a pool is in, the front end's too.
 
     A budget that reads queues or nodes takes a ClusterRole and its binding as well.
     """
     needed: dict[str, list[Permission]] = defaultdict(list)
     if config.budget.resource_quota:
         needed[config.namespace].append(_reading(QUOTAS, "list"))
-    for kind in config.roles:
+    for kind in config.pools.values():
         namespace = kind.target(config.namespace).namespace or config.namespace
         needed[namespace] += [*kind.permissions(), _PODS]
+        if config.manners.mark_pods_to_delete and kind.may_mark_pods:
+            needed[namespace].append(deletion.PERMISSION)
         if config.manners.watch_autoscalers:
             needed[namespace] += writers.PERMISSIONS
         if config.notices.events:
@@ -68,7 +70,8 @@ def _cluster_wide(budget: BudgetConfig) -> list[Permission]:
     """What a budget reads outside any namespace."""
     queues = [_reading(QUEUES, "get")] if budget.kai_queue is not None else []
     nodes = [_reading(NODES, "list"), _PODS] if budget.free_nodes else []
-    return queues + nodes
+    named = budget.free_nodes and budget.topology.kai_topology is not None
+    return queues + nodes + ([_reading(TOPOLOGIES, "get")] if named else [])
 
 
 def _reading(resource: Resource, verb: str) -> Permission:

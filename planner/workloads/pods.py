@@ -34,6 +34,8 @@ class Census:
     stuck: tuple[str, ...]
     startup_seconds: tuple[float, ...]
     gpus_per_replica: int | None
+    pods_per_replica: int
+    nodes: frozenset[str]
 
     @property
     def startup_seconds_p90(self) -> float | None:
@@ -55,11 +57,16 @@ def take_census(
     stuck: list[str] = []
     startups: list[float] = []
     gpus: list[int | None] = []
+    nodes: set[str] = set()
+    largest = pod_set.pods_per_replica
     for gang in _gangs(pods, pod_set):
         live = [pod for pod in gang if not dig(pod, "metadata", "deletionTimestamp")]
+        nodes |= {str(node) for pod in live if (node := dig(pod, "spec", "nodeName"))}
+        wanted = _size(live, pod_set)
+        largest = max(largest, wanted, len(live))
         if not live:
             draining += 1
-        elif len(live) >= pod_set.pods_per_replica and all(map(is_ready, live)):
+        elif len(live) >= wanted and all(map(is_ready, live)):
             ready += 1
             startups += _startup_seconds(live)
             gpus.append(_gang_gpus(live))
@@ -81,6 +88,8 @@ def take_census(
         stuck=tuple(stuck),
         startup_seconds=tuple(startups),
         gpus_per_replica=max((each for each in gpus if each is not None), default=None),
+        pods_per_replica=largest,
+        nodes=frozenset(nodes),
     )
 
 
@@ -93,6 +102,18 @@ def _gangs(pods: Iterable[Json], pod_set: PodSet) -> list[list[Json]]:
         key = tuple(str(labels.get(label, "")) for label in pod_set.gang_labels)
         gangs[key if any(key) else (dig(pod, "metadata", "name"),)].append(pod)
     return list(gangs.values())
+
+
+def _size(gang: Sequence[Json], pod_set: PodSet) -> int:
+    """How many pods make this replica whole, as they themselves or their object tell."""
+    told = [
+        int(variable["value"])
+        for pod in gang
+        for container in dig(pod, "spec", "containers") or []
+        for variable in container.get("env") or []
+        if variable.get("name") == pod_set.size_variable and str(variable.get("value")).isdigit()
+    ]
+    return max(told, default=pod_set.pods_per_replica)
 
 
 def _gang_gpus(gang: Sequence[Json]) -> int | None:

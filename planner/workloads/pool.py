@@ -16,5 +16,5 @@ class ScalablePool(Protocol):
     async def scale(self, replicas: int) -> str | None:
         """Ask for `replicas`; None when done, else why not, in words for the operator."""
 
-    async def close(self) -> None:
-        """Release connections."""
+    def advised(self, replicas: int, now_seconds: float) -> None:
+        """Hear what was decided, applied or not: whoever does it by hand does not object to it."""

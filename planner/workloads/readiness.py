@@ -36,12 +36,12 @@ async def cluster_checks(
         *(
             _pool(
                 ObjectPool(api, kind, kind.target(config.namespace), config.manners),
-                role,
+                name,
                 act=act,
-                drain_seconds=drain_seconds[role],
+                drain_seconds=drain_seconds[Role(name)] if name in set(Role) else None,
                 now_seconds=now_seconds,
             )
-            for role, kind in config.roles.items()
+            for name, kind in config.pools.items()
         )
     )
     return (*access, *(check for found in pools for check in found))
@@ -102,8 +102,8 @@ def _attributes(document: Json) -> Iterator[Json]:
 
 
 def _needed(attributes: Json, *, act: bool) -> bool:
-    """Whether the planner cannot do its work without; an Event that is not told is no failure."""
-    if attributes["resource"] == "events":
+    """Whether the planner cannot do its work without; an Event and a marked pod can be missed."""
+    if attributes["resource"] in {"events", "pods"} and attributes["verb"] in _WRITES:
         return False
     return act or attributes["verb"] not in _WRITES
 
@@ -116,49 +116,49 @@ def _in_words(attributes: Json) -> str:
 
 
 async def _pool(
-    pool: ObjectPool, role: Role, *, act: bool, drain_seconds: float | None, now_seconds: float
+    pool: ObjectPool, name: str, *, act: bool, drain_seconds: float | None, now_seconds: float
 ) -> list[Check]:
     """Read a pool as every tick will, and its pods' templates as only a check does."""
     state = await pool.read(now_seconds)
     if not isinstance(state, PoolState):
-        return [Check(State.FAILED, f"{role} pool: {state.why}")]
+        return [Check(State.FAILED, f"{name} pool: {state.why}")]
     ready = f"{state.ready_replicas} of {state.desired_replicas} replicas ready"
-    checks = [Check(State.OK, f"{role} pool: {pool.target}, {ready}")]
+    checks = [Check(State.OK, f"{name} pool: {pool.target}, {ready}")]
     if state.other_writer is not None:
-        why = f"{role} pool: {state.other_writer} sets its replicas; the planner will hold"
+        why = f"{name} pool: {state.other_writer} sets its replicas; the planner will hold"
         checks.append(Check(State.FAILED if act else State.WARNING, why))
-    checks += [Check(State.WARNING, f"{role} pool: {problem}") for problem in state.problems]
+    checks += [Check(State.WARNING, f"{name} pool: {problem}") for problem in state.problems]
     try:
         pods = await pool.pods(await pool.look())
     except (KubeError, UnexpectedShapeError) as error:
-        return [*checks, Check(State.FAILED, f"{role} pods: {error}")]
-    return checks + list(_template_checks(role, pods, drain_seconds))
+        return [*checks, Check(State.FAILED, f"{name} pods: {error}")]
+    return checks + list(_template_checks(name, pods, drain_seconds))
 
 
-def _template_checks(role: Role, pods: list[Json], drain_seconds: float | None) -> Iterator[Check]:
+def _template_checks(name: str, pods: list[Json], drain_seconds: float | None) -> Iterator[Check]:
     """Judge the newest pod, whose template is the one that the next replica will have."""
     if not pods:
-        yield Check(State.WARNING, f"{role} pods: there are none to look at")
+        yield Check(State.WARNING, f"{name} pods: there are none to look at")
         return
     newest = max(pods, key=lambda pod: str(dig(pod, "metadata", "creationTimestamp")))
     containers = dig(newest, "spec", "containers") or []
     if not any("readinessProbe" in container for container in containers):
         yield Check(
             State.WARNING,
-            f"{role} pods: no readinessProbe, so a replica counts as ready while its model loads",
+            f"{name} pods: no readinessProbe, so a replica counts as ready while its model loads",
         )
     if not any("startupProbe" in container for container in containers):
         yield Check(
             State.WARNING,
-            f"{role} pods: no startupProbe, so a liveness probe may end a replica that still loads",
+            f"{name} pods: no startupProbe, so a liveness probe may end a replica that still loads",
         )
-    yield _grace_check(role, newest, drain_seconds)
+    yield _grace_check(name, newest, drain_seconds)
 
 
-def _grace_check(role: Role, pod: Json, drain_seconds: float | None) -> Check:
+def _grace_check(name: str, pod: Json, drain_seconds: float | None) -> Check:
     grace = dig(pod, "spec", "terminationGracePeriodSeconds")
     grace_seconds = _KUBERNETES_GRACE_SECONDS if grace is None else float(grace)
-    told = f"{role} pods: terminationGracePeriodSeconds is {grace_seconds:g}"
+    told = f"{name} pods: terminationGracePeriodSeconds is {grace_seconds:g}"
     if drain_seconds is None:
         return Check(
             State.OK if grace_seconds > _KUBERNETES_GRACE_SECONDS else State.WARNING,

@@ -19,9 +19,14 @@ _OPEN: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _COUNT: Json = {"type": "integer", "minimum": 0}
 
 
+def kind_of(plural: str) -> str:
+    """What the definitions here call the kind; a client that reads plurals only never sees it."""
+    return plural.removesuffix("s").title()
+
+
 def definition(plural: str, group: str, versions: Iterable[str], *, scale: bool) -> Json:
     """One definition; the first version is the one that is stored."""
-    kind = plural.removesuffix("s").title()
+    kind = kind_of(plural)
     subresources: Json = {"status": {}}
     if scale:
         subresources["scale"] = {

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crds import kind_of
+
 from planner.kube import Json, Kube, KubeError, KubeSettings, Resource, Target, connect
 
 ASSETS = os.environ.get("KUBEBUILDER_ASSETS")
@@ -27,21 +29,26 @@ class RealServer:
 
     async def client(self, user: str) -> Kube:
         """Connect as a user, whose name is its token."""
-        cluster = {"server": f"https://127.0.0.1:{self._port}", "insecure-skip-tls-verify": True}
-        file = self._folder / f"{user.replace(':', '-')}.kubeconfig"
-        file.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "clusters": [{"name": "c", "cluster": cluster}],
-                    "users": [{"name": "u", "user": {"token": user}}],
-                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                    "current-context": "x",
-                }
-            )
+        return await client_of(f"https://127.0.0.1:{self._port}", user, self._folder)
+
+
+async def client_of(url: str, user: str, folder: Path) -> Kube:
+    """Connect as a user, whose name is its token, through a kubeconfig."""
+    file = folder / f"{user.replace(':', '-')}.kubeconfig"
+    cluster = {"server": url, "insecure-skip-tls-verify": True}
+    file.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": cluster}],
+                "users": [{"name": "u", "user": {"token": user}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
         )
-        return await connect(KubeSettings(kubeconfig=file, deadline_seconds=10.0))
+    )
+    return await connect(KubeSettings(kubeconfig=file, deadline_seconds=10.0))
 
 
 @contextmanager
@@ -95,6 +102,7 @@ def running(folder: Path, service_account: str) -> Iterator[RealServer]:
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 async def until_present(api: Kube, resource: Resource) -> None:
@@ -113,6 +121,8 @@ async def put(api: Kube, resource: Resource, found: Json) -> None:
     """Create an object, and its status, which a create leaves out."""
     meta = found["metadata"]
     body = {"apiVersion": resource.api_version, **found}
+    if "." in resource.group:  # a built-in kind is known from the path, a defined one is not
+        body["kind"] = kind_of(resource.plural)
     await api.create(resource, meta.get("namespace"), body)
     if found.get("status"):
         target = Target(resource, meta.get("namespace"), meta["name"])

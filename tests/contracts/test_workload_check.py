@@ -100,6 +100,7 @@ def without(server, plural: str, verb: str) -> None:
         pytest.param("deployments/scale", "patch", "act", "FAILED", id="act-cannot-write"),
         pytest.param("deployments/scale", "patch", "advise", "warning", id="advise-need-not-write"),
         pytest.param("events", "create", "act", "warning", id="events-are-not-needed"),
+        pytest.param("pods", "patch", "act", "warning", id="marks-are-not-needed"),
         pytest.param("pods", "list", "advise", "FAILED", id="cannot-read"),
     ],
 )

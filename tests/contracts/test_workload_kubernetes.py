@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from planner.journal import Record
 from planner.kube import PODS, KubeSettings, Resource, connect
 from planner.workloads.config import WorkloadConfig, make_workload
 from planner.workloads.deployment import Deployment
-from policies.types import PerRole, PoolState, Role, Unavailable
+from policies.types import Decision, Observation, PerRole, PoolState, Role, Unavailable
 
 NOW = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 DEPLOYMENTS = Deployment.resource
@@ -366,4 +367,48 @@ async def test_our_change_is_ours_even_when_its_answer_is_lost(pair):
     server.hang = None
     server.at(DEPLOYMENTS, "vllm-decode")["spec"]["replicas"] = 5  # it had arrived
     pools = await workload.read(NOW + 10)
+    assert pools.decode.other_writer is None
+
+
+def _advise(workload, target: PerRole[int], at: float) -> None:
+    decision = Decision(decided_at_seconds=at, current=PerRole(2, 4), target=target)
+    workload.heed(
+        Record(
+            observation=Observation(observed_at_seconds=at, window_seconds=60.0),
+            pools=PerRole(Unavailable("-"), Unavailable("-")),
+            decision=decision,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("advised", "by_hand", "later", "respected"),
+    [
+        pytest.param(8, 8, 10, False, id="as-advised"),
+        pytest.param(8, 6, 10, False, id="part-of-the-way"),
+        pytest.param(8, 9, 10, True, id="beyond"),
+        pytest.param(8, 3, 10, True, id="the-other-way"),
+        pytest.param(1, 2, 10, False, id="in-part-of-the-way"),
+        pytest.param(8, 8, 700, True, id="an-advice-of-long-ago"),
+        pytest.param(4, 5, 10, True, id="advised-to-stay"),
+    ],
+)
+async def test_whoever_follows_the_advice_by_hand_does_not_disagree(
+    pair, advised, by_hand, later, respected
+):
+    server, workload = pair
+    await workload.read(NOW)
+    _advise(workload, PerRole(2, advised), NOW)
+    _kubectl_scale(server, by_hand)
+    pools = await workload.read(NOW + later)
+    assert (pools.decode.other_writer is not None) is respected
+
+
+async def test_an_advice_that_has_changed_since_may_still_be_followed(pair):
+    server, workload = pair
+    await workload.read(NOW)
+    _advise(workload, PerRole(2, 8), NOW)
+    _advise(workload, PerRole(2, 5), NOW + 10)
+    _kubectl_scale(server, 8)
+    pools = await workload.read(NOW + 20)
     assert pools.decode.other_writer is None

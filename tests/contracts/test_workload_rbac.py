@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from workload_scene import pods_of
+from workload_scenes import SCENES
 
 from planner.__main__ import main
 from planner.journal import Record
+from planner.kube import PODS
 from planner.workloads.config import WorkloadConfig, make_workload
+from planner.workloads.deletion import COST
 from planner.workloads.deployment import Deployment
 from planner.workloads.notices import Notices
 from policies.types import Decision, Hold, HoldReason, Observation, PerRole, PoolState
@@ -33,15 +37,26 @@ async def _works(api_server, rules) -> bool:
     server.granted = rules
     config = WorkloadConfig.model_validate(CONFIG)
     workload, notices = make_workload(config, kube), Notices(kube, config)
+    for each in pods_of(SCENES["deployment"]):
+        each["metadata"]["labels"] = {"app": each["metadata"]["name"][0]}
+        server.put(PODS, each)
     pools = await workload.read(0.0)
-    failures = await workload.scale(PerRole(3, 4))
+    failures = await workload.scale(PerRole(3, 1))
+    marked = [
+        key for key, found in server.objects.items() if COST in str(found) and key[1] == "pods"
+    ]
     hold = Hold(HoldReason.ALREADY_RIGHT, "fits")
     decision = Decision(decided_at_seconds=0.0, current=None, target=None, hold=hold)
     observation = Observation(observed_at_seconds=0.0, window_seconds=60.0)
     notices(Record(observation=observation, pools=pools, decision=decision))
     await notices.settle()
     told = [key for key in server.objects if key[1] == "events"]
-    return all(isinstance(pool, PoolState) for pool in pools) and not failures and len(told) == 2
+    return (
+        all(isinstance(pool, PoolState) for pool in pools)
+        and not failures
+        and len(told) == 2
+        and len(marked) == 1
+    )
 
 
 def test_the_role_is_the_one_that_the_command_prints(capsys):

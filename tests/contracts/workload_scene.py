@@ -18,7 +18,8 @@ class Scene:
     """Both pools in one kind: what is configured, what exists, and what must come of it.
 
     `counts` reads the number that the kind's controller obeys; `writes` are the paths that a
-    change of both roles patches, without the namespace's prefix.
+    change of both roles patches, without the namespace's prefix. `labels` are what the controller
+    puts on the `size` pods of a replica, by role and index.
     """
 
     pools: dict[str, Json]
@@ -26,6 +27,9 @@ class Scene:
     scalable: tuple[str, ...] = ()
     counts: Callable[[Any, Role], int]
     writes: tuple[str, ...]
+    labels: Callable[[Role, int], Json]
+    size: int = 1
+    size_variable: str | None = None
     gpus: int | None
     floor: int = 1
     rolling: Callable[[Any], None]
@@ -53,3 +57,37 @@ def status_of(role: Role) -> Json:
 
 def role_statuses() -> list[Json]:
     return [{"name": str(role), **status_of(role)} for role in Role]
+
+
+def pods_of(scene: Scene) -> list[Json]:
+    """Ready pods as the kind's controller labels them: all replicas of both roles.
+
+    As under a start-up policy or `startsAfter`, a worker is created only when the pod before it is
+    ready, two minutes later.
+    """
+    return [
+        _pod(scene, role, index, worker)
+        for role, n in START.items()
+        for index in range(n)
+        for worker in range(scene.size)
+    ]
+
+
+def _pod(scene: Scene, role: Role, index: int, worker: int) -> Json:
+    created, ready = (f"2023-11-14T22:0{index + 2 * worker + wait}:00Z" for wait in (0, 2))
+    container = {**GPU_POD["containers"][0], "image": "none"}
+    if scene.size_variable:
+        container["env"] = [{"name": scene.size_variable, "value": str(scene.size)}]
+    return {
+        "metadata": {
+            "namespace": "llm",
+            "name": f"{role}-{index}" + (f"-{worker}" if scene.size > 1 else ""),
+            "labels": {**scene.labels(role, index)},
+            "creationTimestamp": created,
+        },
+        "spec": {"containers": [container], "nodeName": f"node-{role}-{index}"},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ready}],
+        },
+    }

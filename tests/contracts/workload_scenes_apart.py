@@ -43,6 +43,7 @@ def apps(kind: str) -> Scene:
         scalable=(resource.plural,),
         counts=own_count(resource),
         writes=(f"{resource.plural}/m-decode/scale", f"{resource.plural}/m-prefill/scale"),
+        labels=lambda role, _: {"app": f"m-{role}"},
         gpus=4,
         rolling=roll,
     )
@@ -72,6 +73,11 @@ def leader_worker_set() -> Scene:
         scalable=("leaderworkersets",),
         counts=own_count(resource),
         writes=("leaderworkersets/m-decode/scale", "leaderworkersets/m-prefill/scale"),
+        labels=lambda role, index: {
+            "leaderworkerset.sigs.k8s.io/name": f"m-{role}",
+            "leaderworkerset.sigs.k8s.io/group-index": str(index),
+        },
+        size=2,
         gpus=8,
         rolling=roll,
     )
@@ -100,6 +106,20 @@ def grove(kind: str, plural: str, spec: Json, gpus: int | None, progress: str) -
         scalable=(plural,),
         counts=own_count(resource),
         writes=(f"{plural}/m-decode/scale", f"{plural}/m-prefill/scale"),
+        labels=lambda role, index: {
+            "grove.io/podcliqueset-replica-index": "0",
+            **(
+                {"grove.io/podclique": f"m-{role}", "grove.io/podclique-pod-index": str(index)}
+                if kind == "PodClique"
+                else {
+                    "grove.io/podclique": f"m-{role}-{index}-worker",
+                    "grove.io/podcliquescalinggroup": f"m-{role}",
+                    "grove.io/podcliquescalinggroup-replica-index": str(index),
+                }
+            ),
+        },
+        size=1 if kind == "PodClique" else 2,
+        size_variable=None if kind == "PodClique" else "GROVE_PCSG_TEMPLATE_NUM_PODS",
         gpus=gpus,
         floor=2,
         rolling=roll,
@@ -125,6 +145,10 @@ def storm_replicas() -> Scene:
         scalable=("stormservices",),
         counts=own_count(resource),
         writes=("stormservices/m-decode/scale", "stormservices/m-prefill/scale"),
+        labels=lambda role, index: {
+            "storm-service-name": f"m-{role}",
+            "roleset-name": f"m-{role}-roleset-{index}",
+        },
         gpus=None,
         rolling=lambda server: server.at(resource, "m-decode")["status"].update(updateRevision="b"),
     )

@@ -53,6 +53,12 @@ def disaggregated_set(*, external: bool) -> Scene:
         scalable=("disaggregatedsetrolescalers",),
         counts=obeyed,
         writes=each if external else once,
+        labels=lambda role, index: {
+            f"{group}/name": "m",
+            f"{group}/role": str(role),
+            f"{group}/revision": "1",
+            "leaderworkerset.sigs.k8s.io/group-index": str(index),
+        },
         gpus=4,
         rolling=roll,
     )
@@ -122,6 +128,12 @@ def dynamo(version: str, *, adapter: bool) -> Scene:
         scalable=(adapters.plural,),
         counts=obeyed,
         writes=each if adapter else ("dynamographdeployments/m",),
+        labels=lambda role, index: {
+            "nvidia.com/dynamo-graph-deployment-name": "m",
+            "nvidia.com/dynamo-component": role.title(),
+            "grove.io/podcliquescalinggroup-replica-index": str(index),
+        },
+        size=2,
         gpus=8,
         rolling=roll,
     )
@@ -152,6 +164,12 @@ def storm_pool() -> Scene:
         scalable=("stormservices",),
         counts=obeyed,
         writes=("stormservices/m",),
+        labels=lambda role, index: {
+            "storm-service-name": "m",
+            "role-name": str(role),
+            "stormservice.orchestration.aibrix.ai/role-replica-index": str(index),
+        },
+        size=2,
         gpus=8,
         floor=2,
         rolling=lambda server: server.at(resource, "m")["status"].update(updateRevision="b"),
@@ -196,6 +214,7 @@ def llm_inference_service(*, owned: bool) -> Scene:
         scalable=("deployments",),
         counts=obeyed,
         writes=("llminferenceservices/m",) if owned else each,
+        labels=lambda role, _: {"llm-d.ai/role": str(role)},
         gpus=4,
         rolling=lambda server: server.at(deployments, "m-kserve")["status"].update(replicas=5),
     )
@@ -239,6 +258,11 @@ def role_based_group(*, adapter: bool) -> Scene:
         scalable=(adapters.plural,),
         counts=obeyed,
         writes=each if adapter else ("rolebasedgroups/m",),
+        labels=lambda role, index: {
+            "rbg.workloads.x-k8s.io/group-name": "m",
+            "rbg.workloads.x-k8s.io/role-name": str(role),
+            "rbg.workloads.x-k8s.io/role-instance-name": f"m-{role}-{index}",
+        },
         gpus=4,
         floor=2,
         rolling=roll,

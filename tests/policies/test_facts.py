@@ -156,6 +156,23 @@ def test_what_the_cluster_grants_caps_both_roles_and_is_named(cap, most) -> None
     assert any(cap.source in note for note in decision.notes) == (most == 12)
 
 
+def test_a_role_whose_replicas_fit_nowhere_leaves_the_other_to_grow() -> None:
+    free = decide(BUSY * 4, (1, 1))
+    shortage = "no further prefill replica fits within one rack"
+    cap = GpuCap(1000, "GPUs free on nodes", PerRole(2, 100), shortage)
+    decision = decide(BUSY * 4, (1, 1), cap=cap)
+    assert decision.target.prefill == 2 < free.target.prefill
+    assert decision.target.decode >= free.target.decode > 2
+    (note,) = [note for note in decision.notes if "fit" in note]
+    assert note == f"no more than 2 prefill replicas fit on the free GPUs: {shortage}"
+    assert not any("fit on" in note for note in decide(QUIET, (1, 1), cap=cap).notes)
+
+
+def test_what_is_there_is_not_scaled_in_because_nothing_more_fits() -> None:
+    cap = GpuCap(1000, "GPUs free on nodes", PerRole(1, 1), "none fits")
+    assert decide(BUSY, tuple(WANTED), cap=cap).target == WANTED
+
+
 def test_a_grant_of_nothing_is_not_a_grant_of_everything() -> None:
     assert decide(BUSY, (1, 1), cap=GpuCap(0, "quota")).target == PerRole(1, 1)
 

@@ -22,7 +22,9 @@ PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 
 def demand(requests_per_second: float, prompt: float = 1155.0, output: float = 211.0) -> Demand:
     shape = Shape(
-        prompt_tokens=Lengths.lognormal(prompt), prefix_hit_fraction=0.0, output_tokens_mean=output
+        prompt_tokens=Lengths.lognormal(prompt),
+        prefix_hit_fraction=0.0,
+        output_tokens=Lengths.lognormal(output),
     )
     return Demand(load=shape.load_of(PROFILE, requests_per_second), shape=shape)
 
