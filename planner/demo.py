@@ -23,6 +23,7 @@ from policies.engine import Engine
 from policies.types import PerRole
 from replay.fleet import Fleet
 from replay.plant import Plant
+from replay.refitting import Refits
 from replay.scene import TICK_SECONDS
 from replay.scoring import Score
 from replay.simulator import Static
@@ -63,6 +64,7 @@ class Demo:
             front_end=make_front_end(InMemoryPool(1), scene.profile, scene.settings),
             settings=LoopSettings(tick_seconds=TICK_SECONDS, act=True, foresee=foresee),
             listeners=(Telemetry(self._view).observe, listener),
+            renew=Refits.of(scene.settings.forecast).renew,
             journal=self._view.journal,
         )
 

@@ -32,6 +32,7 @@ _HOLDS = {
     HoldReason.ROLLOUT_IN_PROGRESS: "a rollout is in progress",
     HoldReason.SCALE_IN_STABILISING: "scale-in waits",
     HoldReason.SCALE_OUT_LIMIT: "scale-out is limited",
+    HoldReason.NOT_WORTH_A_START: "a change would not pay for its start-up",
     HoldReason.SCALED_TO_ZERO: "scaled to zero",
     HoldReason.OTHER_WRITER: "somebody else sets the replicas",
     HoldReason.REPLICAS_STUCK: "replicas are stuck",

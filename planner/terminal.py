@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TextIO
 
-from planner.explain import action, explain
+from planner.explain import action, explain, explain_router
 from planner.journal import Record
 from planner.quantities import seconds
 from policies.config import Slo
@@ -26,6 +26,9 @@ class Terminal:
 
     def show(self, record: Record) -> None:
         """Write one record."""
+        turn = record.router
+        if turn and turn.decision.changes:
+            self.say(f"{' ' * 8} {explain_router(turn.decision)}")
         line = self._line(record)
         if not self._overwrites:
             self.say(line)

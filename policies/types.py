@@ -195,6 +195,7 @@ class HoldReason(StrEnum):
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     SCALE_IN_STABILISING = "scale_in_stabilising"
     SCALE_OUT_LIMIT = "scale_out_limit"
+    NOT_WORTH_A_START = "not_worth_a_start"
     SCALED_TO_ZERO = "scaled_to_zero"
     OTHER_WRITER = "other_writer"
     REPLICAS_STUCK = "replicas_stuck"

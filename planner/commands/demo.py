@@ -19,7 +19,7 @@ from planner.errors import UserError
 from planner.offer import Offer, make_offer
 from planner.service import listening, until_signalled
 from planner.terminal import Terminal, hours
-from policies.config import PolicySettings
+from policies.config import PolicySettings, RouterSettings
 from replay.traces import Trace, TraceError, open_trace
 from replay.traces.sample import sample_trace
 
@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"simulated seconds per real one (default: so that it lasts {_RUN_SECONDS:g} s)",
     )
+    add(
+        "--router",
+        type=positive,
+        metavar="R",
+        help="attach a front end, each of whose replicas carries R requests/s of the scaled trace",
+    )
     add("--port", type=port, default=8080, help="of the page (default %(default)s)")
     add("--headless", action="store_true", help="no page, and no waiting unless --speed is given")
     add("--json", action="store_true", help="print the summary as JSON, all else on stderr")
@@ -55,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Replay the workload and print what it took; Ctrl-C ends it early with what there is."""
     watch = Stopwatch()
     logs.configure("warning", "text")
-    settings = PolicySettings()
+    settings = PolicySettings(router=_router(args.router))
     terminal = Terminal(sys.stderr if args.json else sys.stdout, settings.slo)
     try:
         trace = _trace(args)
@@ -78,6 +84,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(outcome.as_text())
     return 0
+
+
+def _router(requests_per_second: float | None) -> RouterSettings | None:
+    if requests_per_second is None:
+        return None
+    return RouterSettings(requests_per_second_per_replica=requests_per_second)
 
 
 def _trace(args: argparse.Namespace) -> Trace:
