@@ -17,7 +17,10 @@ from policies.types import Role
 
 
 class Levels(NamedTuple):
-    """The load now, and what it surely rises to until a replica started now is ready."""
+    """The load now, and what it surely rises to until a replica started now is ready.
+
+    A surge counts as far as a growing queue shows it (policies/surge.py).
+    """
 
     now: Load
     ahead: Load
@@ -46,7 +49,8 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
             window_seconds=width,
             noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
         )
-        return found.level, found.risen(settings.roles[role].startup_seconds)
+        ahead = found.risen(settings.roles[role].startup_seconds)
+        return found.level, max(ahead, float(values[-1]) * memory.surge)
 
     variations = _work_cv2(memory.shape)
     pairs = {

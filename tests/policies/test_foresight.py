@@ -195,7 +195,7 @@ def test_the_demand_of_now_is_its_level_and_not_the_chance_of_one_window():
 @pytest.mark.parametrize(
     "waits",
     [
-        pytest.param({"waiting_requests": PerRole(600.0, 0.0)}, id="prompts"),
+        pytest.param({"waiting_requests": PerRole(9000.0, 0.0)}, id="prompts"),
         pytest.param(
             {
                 "waiting_requests": PerRole(0.0, 0.0),
