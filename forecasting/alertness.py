@@ -39,7 +39,7 @@ class Alertness:
         """
         watch = self.watch.after(error)
         calm = replace(self, watch=watch, pause_cells=max(self.pause_cells - 1, 0))
-        pause = max(_LEAST_PAUSE_CELLS, 2 * target.last_step)
+        pause = max(_LEAST_PAUSE_CELLS, target.last_step)
         if watch.changed:
             return replace(calm, pause_cells=pause, why="change point: the load left its path")
         count = len(self.misses)

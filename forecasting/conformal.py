@@ -8,6 +8,7 @@ Distribution Shift", 2021. Feedback is late: the truth is known lead + hold afte
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,20 +42,22 @@ class Adaptive:
         return Adaptive(self.asked_fraction, self.rate, bounded)
 
 
+@lru_cache(maxsize=2048)
 def fading(count: int, half_life: float) -> Floats:
-    """Weights of scores in time order: the newest 1, half of it a half-life earlier."""
-    return np.asarray(0.5 ** (np.arange(count)[::-1] / half_life))
+    """Weights of scores in time order: the newest 1, half of it a half-life earlier. Read only."""
+    weights = np.asarray(0.5 ** (np.arange(count)[::-1] / half_life))
+    weights.setflags(write=False)
+    return weights
 
 
-def raises(scores: Floats, weights: Floats, level: float) -> Floats:
-    """Weighted quantile of each column of `scores`, shape (rows, columns), with room for one more.
+def raised(scores: Floats, weights: Floats, level: float) -> float:
+    """Weighted quantile of the scores, with room for one more.
 
     A score yet unseen stands above all others, as in split conformal prediction: few scores give
     the largest of them rather than a bold quantile.
     """
-    order = np.argsort(scores, axis=0)
-    reached = np.cumsum(weights[order], axis=0)
+    order = scores.argsort()
+    reached = weights[order].cumsum()
     needed = level * (reached[-1] + weights.max())
-    row = np.minimum((reached < needed).sum(axis=0), len(scores) - 1)
-    columns = np.arange(scores.shape[1])
-    return np.asarray(scores[order[row, columns], columns])
+    place = min(int(reached.searchsorted(needed)), len(scores) - 1)
+    return float(scores[order[place]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -43,12 +44,24 @@ class Fourier:
         seconds: Floats, periods_seconds: tuple[float, ...], orders: tuple[int, ...]
     ) -> Floats:
         """A column of ones, then sine and cosine of each harmonic; shape (times, columns)."""
-        waves = [np.ones(len(seconds))]
-        for period, order in zip(periods_seconds, orders, strict=True):
-            for k in range(1, order + 1):
-                angle = 2 * np.pi * k * np.asarray(seconds) / period
-                waves += [np.sin(angle), np.cos(angle)]
-        return np.column_stack(waves)
+        turns = _turns_per_second(periods_seconds, orders)
+        columns = np.ones((len(seconds), 1 + 2 * len(turns)))
+        angles = np.asarray(seconds)[:, None] * turns
+        np.sin(angles, out=columns[:, 1::2])
+        np.cos(angles, out=columns[:, 2::2])
+        return columns
+
+
+@lru_cache(maxsize=256)
+def _turns_per_second(periods_seconds: tuple[float, ...], orders: tuple[int, ...]) -> Floats:
+    """Angular frequency of each harmonic, radians per second."""
+    return np.array(
+        [
+            2 * np.pi * k / period
+            for period, order in zip(periods_seconds, orders, strict=True)
+            for k in range(1, order + 1)
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +76,10 @@ class Table:
     def at(self, seconds: Floats) -> Floats:
         """Interpolate."""
         place = (np.asarray(seconds) - self.start_seconds) / self.step_seconds
-        index = np.arange(len(self.values))
-        return np.asarray(
-            np.interp(place, index, self.values, period=len(index) if self.periodic else None)
-        )
+        count = len(self.values)
+        if not self.periodic:
+            place = np.minimum(np.maximum(place, 0.0), count - 1.0)
+        before = np.floor(place)
+        index = before.astype(np.int64) % count
+        low = self.values[index]
+        return np.asarray(low + (place - before) * (self.values[(index + 1) % count] - low))

@@ -6,116 +6,94 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.conformal import fading, raises
+from forecasting.conformal import fading
+from forecasting.ledger import Ledger
 from forecasting.log_scale import LogScale
 from forecasting.scoring import pinball
-from forecasting.series import Floats
+from forecasting.series import Bools, Floats
 
 REFERENCE = "last_value"
-NAIVE = (REFERENCE, "recent_peak", "seasonal_naive")
+UNFITTED = frozenset({REFERENCE, "recent_peak"})
+NAIVE = UNFITTED | {"seasonal_naive"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choosing:
-    """How the ensemble is put together."""
+    """How the ensemble is put together: from the newest `rows` of evidence, the last the most.
+
+    `least_weight` is of the leader's.
+    """
 
     margin_fraction: float = 0.01
     most_models: int = 3
-    least_rows: int = 30
-    half_life_rows: float = 500.0
-    blend_steps: int = 8
+    least_rows: int = 4
+    rows: int = 360
+    half_life_rows: float = 200.0
+    sharpness: float = 2.0
+    least_weight: float = 0.02
 
 
 CHOOSING = Choosing()
 
 
 def choose(
-    names: tuple[str, ...],
-    centres: Floats,
-    truths: Floats,
+    ledger: Ledger,
+    taking_part: Bools,
     fraction: float,
-    choosing: Choosing,
+    overlap: int,
+    scale: LogScale,
+    choosing: Choosing = CHOOSING,
 ) -> dict[str, float]:
-    """Weights of the models to use, from resolved forecasts in time order.
+    """Weights of the models to use, from the ledger's resolved forecasts.
 
-    `centres` has shape (rows, names), NaN where a model did not take part. A model is used when it
-    beats the naive ones by the margin, on the rows that all have. The best few are blended
-    greedily (Caruana et al., "Ensemble Selection from Libraries of Models", 2004). Only the last
-    value is left when nothing beats it, or while there are too few rows to tell.
+    `taking_part` says which models forecast now. A model weighs exp(-2 z) of the leader, where z is
+    the number of standard errors by which its mean loss lies above the leader's on the rows that
+    both have: as long as little is known all weigh about the same, and a model that is clearly
+    worse soon weighs nothing (two standard errors are 2%). A model that is not naive is charged the
+    margin, and while one that needs no fit leads nevertheless, no other is used. Within `overlap`
+    cells, neighbours share most of their truth.
     """
-    rated = _Rated.of(names, centres, truths, fraction, choosing)
-    if rated is None:
+    names, rows = ledger.names, slice(-choosing.rows, None)
+    losses = _losses(ledger.centres[rows], ledger.truths[rows], fraction, scale)
+    known = ~np.isnan(losses)
+    fit = taking_part & (known.sum(axis=1) >= choosing.least_rows)
+    if REFERENCE not in names or not fit[names.index(REFERENCE)]:
         return {REFERENCE: 1.0}
-    losses = dict(zip(rated.names, rated.losses(rated.centres), strict=True))
-    bar = losses[REFERENCE]
-    for name in NAIVE:
-        if name in losses:
-            bar = min(bar, losses[name])
-    keep = 1 - choosing.margin_fraction
-    good = [n for n in losses if n not in NAIVE and losses[n] < keep * bar]
-    good += [n for n in NAIVE[1:] if n in losses and losses[n] < keep * losses[REFERENCE]]
-    if not good:
-        return {REFERENCE: 1.0}
-    best = sorted(good, key=losses.__getitem__)[: choosing.most_models]
-    return rated.blend(best, choosing.blend_steps)
+    naive = np.array([name in NAIVE for name in names])
+    losses[~naive] *= 1 + choosing.margin_fraction
+    age = fading(losses.shape[1], choosing.half_life_rows)
+    above, _ = _excess(losses, losses[names.index(REFERENCE)], age, overlap)
+    leader = int(np.argmin(np.where(fit, above, np.inf)))
+    if names[leader] in UNFITTED:
+        fit &= np.array([name in UNFITTED for name in names])
+    _, errors = _excess(losses, losses[leader], age, overlap)
+    weights = np.where(fit, np.exp(-choosing.sharpness * errors), 0.0)
+    best = np.argsort(-weights, kind="stable")[: choosing.most_models]
+    best = best[weights[best] >= choosing.least_weight]
+    shares = weights[best] / weights[best].sum()
+    return {names[i]: share for i, share in zip(best, shares.tolist(), strict=True)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rated:
-    """The rows and models that can be compared with each other, on the log scale."""
+def _losses(centres: Floats, truths: Floats, fraction: float, scale: LogScale) -> Floats:
+    """Pinball loss of each model, once raised to the quantile of its own errors; (names, rows)."""
+    logs = scale.up(centres.T)
+    errors = scale.up(truths) - logs
+    known = (~np.isnan(errors)).sum(axis=1)
+    place = np.minimum(np.ceil(fraction * (known + 1)).astype(np.int64), known) - 1
+    raised = np.sort(errors, axis=1)[np.arange(len(errors)), place]  # NaN comes last
+    return pinball(truths, scale.down(logs + raised[:, None]), fraction)
 
-    names: tuple[str, ...]
-    centres: Floats
-    truths: Floats
-    weights: Floats
-    scale: LogScale
-    fraction: float
 
-    @classmethod
-    def of(
-        cls,
-        names: tuple[str, ...],
-        centres: Floats,
-        truths: Floats,
-        fraction: float,
-        choosing: Choosing,
-    ) -> _Rated | None:
-        present = ~np.isnan(centres)
-        taking_part = present[-1:].any(axis=0) & (present.sum(axis=0) >= choosing.least_rows)
-        if REFERENCE not in names or not taking_part[names.index(REFERENCE)]:
-            return None
-        rows = present[:, taking_part].all(axis=1)
-        if rows.sum() < choosing.least_rows:
-            return None
-        scale = LogScale.of_errors(truths)
-        return cls(
-            names=tuple(name for name, taken in zip(names, taking_part, strict=True) if taken),
-            centres=scale.up(centres[rows][:, taking_part]),
-            truths=truths[rows],
-            weights=fading(len(truths), choosing.half_life_rows)[rows],
-            scale=scale,
-            fraction=fraction,
-        )
+def _excess(losses: Floats, base: Floats, age: Floats, overlap: int) -> tuple[Floats, Floats]:
+    """Mean loss above that of `base`, as it is and in standard errors.
 
-    def losses(self, centres: Floats) -> Floats:
-        """Mean pinball loss of each column, once raised to the quantile."""
-        scores = self.scale.up(self.truths)[:, None] - centres
-        upper = self.scale.down(centres + raises(scores, self.weights, self.fraction))
-        loss = pinball(self.truths[:, None], upper, self.fraction)
-        return np.asarray(np.average(loss, axis=0, weights=self.weights))
-
-    def blend(self, best: list[str], steps: int) -> dict[str, float]:
-        """Add, step by step, the model that helps the mean most; stop when none does."""
-        columns = self.centres[:, [self.names.index(name) for name in best]]
-        counts = np.zeros(len(best))
-        total, loss = np.zeros(len(self.truths)), np.inf
-        for step in range(1, steps + 1):
-            losses = self.losses((total[:, None] + columns) / step)
-            chosen = int(np.argmin(losses))
-            if losses[chosen] >= loss:
-                break
-            loss = float(losses[chosen])
-            total = total + columns[:, chosen]
-            counts[chosen] += 1
-        shares = counts / counts.sum()
-        return {name: float(share) for name, share in zip(best, shares, strict=True) if share > 0}
+    Errors of forecasts that overlap are neither independent (rows) nor one (rows / overlap); the
+    number of rows that counts is taken between the two.
+    """
+    excess = losses - base
+    both = ~np.isnan(excess)
+    excess[~both] = 0.0
+    count = np.maximum(both @ age, 1e-9)
+    mean, square = excess @ age / count, (excess * excess) @ age / count
+    error = np.sqrt(square * np.sqrt(overlap) / count)
+    return mean, np.divide(mean, error, out=np.zeros(len(mean)), where=error > 0)

@@ -70,16 +70,17 @@ def _during(event: Event, seconds: Floats) -> np.ndarray[tuple[int], np.dtype[np
 
 def _event(row: dict[str, str], number: int) -> Event:
     try:
-        if not (row["multiplier"] or row["floor"]):
-            raise ValueError("neither a multiplier nor a floor")  # noqa: TRY301 - reported below
-        return Event(
+        event = Event(
             start_seconds=_instant(row["start"]),
             end_seconds=_instant(row["end"]),
             multiplier=float(row["multiplier"] or 1.0),
             floor=float(row["floor"] or 0.0),
         )
+        if event.multiplier == 1.0 and not event.floor:
+            raise ValueError("neither a multiplier nor a floor")  # noqa: TRY301 - reported below
     except (TypeError, ValueError) as error:
         raise ValueError(f"event {number} ({','.join(map(str, row.values()))}): {error}") from error
+    return event
 
 
 def _instant(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,6 +31,11 @@ class Forecast:
     why: str
     weights: Mapping[str, float] = field(default_factory=dict)
     path: tuple[float, ...] = ()
+
+    @property
+    def promised(self) -> float:
+        """What is held against the truth later; NaN while nothing was promised."""
+        return math.nan if self.upper is None or self.mode is Mode.WARMING_UP else self.upper
 
     @classmethod
     def nothing(cls, why: str) -> Forecast:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,25 +34,35 @@ class Innovations:
 
     def extend(self, values: Floats) -> Innovations:
         """Filter the values; an unknown one moves the state on without news."""
-        seen = np.subtract(self.scale.up(values), self.curve.at(self._starts(len(values))))
+        seen = self.scale.up(values) - self.curve.at(self._starts(len(values)))
         state = self.state
-        for value in seen:
-            error = 0.0 if math.isnan(value) else value - float(self.design @ state)
-            state = self.transition @ state + self.gain * error
+        for value in seen.tolist():
+            moved = self.transition @ state
+            state = (
+                moved if math.isnan(value) else moved + self.gain * (value - self.design @ state)
+            )
         end_seconds = self.end_seconds + len(values) * self.step_seconds
         return replace(self, state=state, end_seconds=end_seconds)
 
     def path(self, steps: int) -> Floats:
         """Let the state run on without news."""
-        levels = np.zeros(steps)
-        state = self.state
-        for step in range(steps):
-            levels[step] = self.design @ state
-            state = self.transition @ state
-        return self.scale.down(np.asarray(levels + self.curve.at(self._starts(steps))))
+        levels = _ahead(self.transition.tobytes(), self.design.tobytes(), steps) @ self.state
+        return self.scale.down(levels + self.curve.at(self._starts(steps)))
 
     def _starts(self, count: int) -> Floats:
         return times(self.end_seconds, self.step_seconds, count)
+
+
+@lru_cache(maxsize=4096)
+def _ahead(transition: bytes, design: bytes, steps: int) -> Floats:
+    """What a state says of each of the next cells: rows Z, Z T, Z T^2 and so on."""
+    row = np.frombuffer(design)
+    step = np.frombuffer(transition).reshape(len(row), len(row))
+    rows = []
+    for _ in range(steps):
+        rows.append(row)
+        row = row @ step
+    return np.array(rows)
 
 
 def level_on(

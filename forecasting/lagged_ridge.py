@@ -15,8 +15,9 @@ from forecasting.seasonality import seasons
 from forecasting.series import Floats, Series, filled
 from forecasting.target import Target
 
-_LAGS = 8
+_LAGS = 12
 _MEANS = (12, 36)
+_LEAST_POINTS = 90
 _ORDER = 3
 _MOST_POINTS = 20_160
 _PENALTIES = tuple(10.0**power for power in range(-2, 5))
@@ -42,8 +43,7 @@ class Design:
         """Features for origins at the indices `newest` of `values`, shape (origins, features)."""
         now = values[newest]
         columns = [values[newest - lag] - now for lag in range(1, _LAGS)]
-        sums = np.concatenate(([0.0], np.cumsum(values)))
-        columns += [(sums[newest + 1] - sums[newest + 1 - n]) / n - now for n in _MEANS]
+        columns += [values[newest[:, None] - np.arange(n)].mean(axis=1) - now for n in _MEANS]
         for period in self.periods:
             then = values[newest - period]
             ahead = sorted({1, (1 + self.last_step) // 2, self.last_step})
@@ -93,7 +93,7 @@ class LaggedRidge:
     def fit(self, series: Series, target: Target) -> Outcome:
         """Solve for all steps up to the target's last one at once."""
         recent = series.tail(_MOST_POINTS)
-        return enough(recent, 2 * (_LAGS + max(_MEANS))) or estimated(lambda: _fit(recent, target))
+        return enough(recent, _LEAST_POINTS) or estimated(lambda: _fit(recent, target))
 
 
 def _fit(series: Series, target: Target) -> Outcome:

@@ -11,6 +11,7 @@ import numpy as np
 
 from forecasting.conformal import Adaptive
 from forecasting.ledger import Ledger, Origin
+from forecasting.plausible import Plausible
 from forecasting.series import Floats, Series
 from forecasting.target import Target
 from forecasting.tracker import Tracker, TrackerSettings
@@ -81,6 +82,7 @@ def _restored(kept: dict[str, Any], settings: TrackerSettings) -> Tracker:
     tracker = replace(
         Tracker.fresh(settings),
         history=history.tail(settings.history_cells),
+        plausible=Plausible.of(history.values),
         open_cell=kept["open_cell"],
         total=kept["total"],
         count=kept["count"],

@@ -13,19 +13,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from forecasting.alertness import CALM, Alertness
-from forecasting.conformal import Adaptive, fading, raises
-from forecasting.ensemble import CHOOSING, REFERENCE, Choosing, choose
+from forecasting.conformal import Adaptive
+from forecasting.ensemble import CHOOSING, Choosing
 from forecasting.events import NO_EVENTS, Calendar
-from forecasting.forecast import Forecast, Mode
-from forecasting.forecaster import CannotRun, Fit, Fitted, Outcome, Refusal, fit, sane_path
+from forecasting.forecast import Forecast
+from forecasting.forecaster import CannotRun, Fit, Fitted, Refusal, fit, sane_path
 from forecasting.last_value import LastValue
 from forecasting.ledger import Ledger, Origin
 from forecasting.log_scale import LogScale
+from forecasting.plausible import Plausible
+from forecasting.promise import Situation, promise
 from forecasting.recent_peak import RecentPeak
-from forecasting.series import Floats, Series, times
+from forecasting.series import Floats, Series
 from forecasting.target import Target
 
-ABSURD_FACTOR = 10.0
 ALWAYS = (LastValue(), RecentPeak())
 """Models that need no fitting, and so are there from the first value on."""
 
@@ -53,10 +54,12 @@ class Tracker:
     """All that is known about one series up to its newest closed cell.
 
     `forecast` is as of that cell. `open_cell`, `total` and `count` are of the cell being filled.
+    `plausible` knows the history's largest values.
     """
 
     settings: TrackerSettings
     history: Series
+    plausible: Plausible
     ledger: Ledger
     adaptive: Adaptive
     alertness: Alertness = CALM
@@ -73,6 +76,7 @@ class Tracker:
         return cls(
             settings=settings,
             history=Series(0.0, settings.step_seconds, np.zeros(0)),
+            plausible=Plausible(),
             ledger=Ledger.empty(settings.names),
             adaptive=Adaptive.covering(settings.fraction),
         )
@@ -108,14 +112,66 @@ class Tracker:
         """Take in whole cells, the newest last, and forecast from there."""
         settings = self.settings
         history = self.history.then(values).tail(settings.history_cells)
-        seen = np.minimum(values, largest_plausible(history.values))
-        grown = replace(
-            self,
-            history=history,
-            open_cell=(self.open_cell or 0) + len(values),
-            models=_extended(self.models, seen, history, settings.target),
+        plausible = self.plausible.after(values)
+        seen = np.minimum(values, plausible.limit)
+        models, paths = _extended(self.models, seen, history, settings.target)
+        open_cell = (self.open_cell or 0) + len(values)
+        ledger, adaptive, alertness = self._learned(history, open_cell - 1)
+        scale = LogScale.of_errors(history.values[-settings.evidence_rows :])
+        alertness = alertness.after_cell(
+            self._surprise(scale, float(seen[-1])), settings.target, adaptive.asked_fraction
         )
-        return _forecast(_watched(_resolved(grown), seen[-1:]))
+        if np.isnan(history.values[-settings.target.last_step - 1 :]).all():
+            forecast = Forecast.nothing("no value was seen lately")
+        else:
+            situation = Situation(
+                settings=settings,
+                paths=paths,
+                ledger=ledger,
+                adaptive=adaptive,
+                alertness=alertness,
+                scale=scale,
+                most=plausible.limit,
+                start_seconds=open_cell * settings.step_seconds,
+            )
+            forecast, centres = promise(situation)
+            ledger = ledger.with_open(Origin(open_cell - 1, centres, forecast.promised))
+        return Tracker(
+            settings=settings,
+            history=history,
+            plausible=plausible,
+            ledger=ledger,
+            adaptive=adaptive,
+            alertness=alertness,
+            models=models,
+            refusals=self.refusals,
+            forecast=forecast,
+            open_cell=open_cell,
+        )
+
+    def _learned(self, history: Series, newest_cell: int) -> tuple[Ledger, Adaptive, Alertness]:
+        """Learn from the forecasts whose window has passed by now."""
+        settings, adaptive, alertness = self.settings, self.adaptive, self.alertness
+        due = self.ledger.due(newest_cell - settings.target.last_step)
+        if not due:
+            return self.ledger, adaptive, alertness
+        first = newest_cell + 1 - len(history)
+        truths = [settings.target.truth(history.values, origin.cell - first) for origin in due]
+        for origin, truth in zip(due, truths, strict=True):
+            if not (math.isnan(truth) or math.isnan(origin.upper)):
+                missed = truth > origin.upper
+                adaptive = adaptive.after(missed)
+                alertness = alertness.after_outcome(missed)
+        ledger = self.ledger.resolved(due, truths, settings.evidence_rows)
+        return ledger, adaptive, alertness
+
+    def _surprise(self, scale: LogScale, newest: float) -> float:
+        """How far the newest value lies above what was expected of it, on the log scale."""
+        path = self.forecast.path
+        if not path or math.isnan(newest):
+            return math.nan
+        seen, expected = scale.up(np.array([newest, path[0]])).tolist()
+        return float(seen - expected)
 
     def with_fits(self, fits: Iterable[Fit]) -> Tracker:
         """Use newly fitted models from the next closed cell on; they catch up by what came since.
@@ -130,13 +186,14 @@ class Tracker:
             outcome = new.outcome
             if not isinstance(outcome, CannotRun):
                 since = self.plausible_history().since(new.end_seconds)
-                outcome = _caught_up(outcome, since, self.settings.target)
+                outcome, _ = _caught_up(outcome, since, self.settings.target)
             if isinstance(outcome, CannotRun):
                 models.pop(new.name, None)
                 refusals[new.name] = outcome
             else:
                 models[new.name] = outcome
-        return replace(self, models=models, refusals=refusals)
+        plausible = Plausible.of(self.history.values)
+        return replace(self, models=models, refusals=refusals, plausible=plausible)
 
     def under(self, settings: TrackerSettings) -> Tracker:
         """The same past under other settings.
@@ -153,7 +210,8 @@ class Tracker:
             if not len(history):
                 return fresh
             opened = round(history.end_seconds / settings.step_seconds)
-            return replace(fresh, history=history, open_cell=opened)
+            plausible = Plausible.of(history.values)
+            return replace(fresh, history=history, plausible=plausible, open_cell=opened)
         kept = replace(
             self,
             settings=settings,
@@ -168,8 +226,8 @@ class Tracker:
 
     def plausible_history(self) -> Series:
         """The history to fit to: one wild cell is cut to what is plausible."""
-        cut = np.minimum(self.history.values, largest_plausible(self.history.values))
-        return replace(self.history, values=cut)
+        limit = Plausible.of(self.history.values).limit
+        return replace(self.history, values=np.minimum(self.history.values, limit))
 
     @property
     def newest_cell(self) -> int:
@@ -177,150 +235,41 @@ class Tracker:
         return (self.open_cell or 0) - 1
 
 
-def largest_plausible(values: Floats) -> float:
-    """Ten times the second largest value: a level must show twice to be believed.
-
-    Infinite before two values above zero were seen, because nothing is known then.
-    """
-    known = values[~np.isnan(values)]
-    if len(known) < 2:
-        return math.inf
-    second = float(np.partition(known, -2)[-2])
-    return ABSURD_FACTOR * second if second > 0 else math.inf
-
-
 def _extended(
     models: Mapping[str, Fitted], values: Floats, history: Series, target: Target
-) -> dict[str, Fitted]:
-    """Models with the new cells taken in; one that turns to nonsense drops out until refitted."""
+) -> tuple[dict[str, Fitted], dict[str, Floats]]:
+    """Models with the new cells taken in, and what each expects of the next ones.
+
+    One that turns to nonsense drops out until it is fitted again.
+    """
     grown: dict[str, Fitted] = {}
+    paths: dict[str, Floats] = {}
     for always in ALWAYS:
         if always.name not in models:
             outcome = fit(always, history, target).outcome
             if not isinstance(outcome, CannotRun):
                 grown[always.name] = outcome
+                paths[always.name] = outcome.path(target.last_step)
     for name, model in models.items():
-        caught_up = _caught_up(model, values, target)
+        caught_up, path = _caught_up(model, values, target)
         if not isinstance(caught_up, CannotRun):
-            grown[name] = caught_up
-    return grown
+            grown[name], paths[name] = caught_up, path
+    return grown, paths
 
 
-def _caught_up(model: Fitted, values: Floats, target: Target) -> Outcome:
-    """The model with the values taken in, or a refusal: one from outside must not stop the rest."""
+def _caught_up(model: Fitted, values: Floats, target: Target) -> tuple[Fitted | CannotRun, Floats]:
+    """The model with the values taken in, and its path; a refusal where it gives no sane one.
+
+    A model from outside must not stop the rest.
+    """
     try:
         extended = model.extend(values)
-        sane_path(extended, target.last_step)
+        return extended, sane_path(extended, target.last_step)
     except Exception as error:  # noqa: BLE001 - see the docstring
-        return CannotRun(Refusal.NONSENSE, f"{type(error).__name__}: {error}")
-    return extended
+        return CannotRun(Refusal.NONSENSE, f"{type(error).__name__}: {error}"), np.zeros(0)
 
 
 def _sampled(tracker: Tracker, value: float | None) -> Tracker:
     if value is None or not 0 <= value < math.inf:
         return tracker
     return replace(tracker, total=tracker.total + value, count=tracker.count + 1)
-
-
-def _resolved(tracker: Tracker) -> Tracker:
-    """Learn from the forecasts whose window has passed by now."""
-    target = tracker.settings.target
-    due = tracker.ledger.due(tracker.newest_cell - target.last_step)
-    if not due:
-        return tracker
-    first = tracker.newest_cell + 1 - len(tracker.history)
-    truths = [target.truth(tracker.history.values, origin.cell - first) for origin in due]
-    adaptive, alertness = tracker.adaptive, tracker.alertness
-    for origin, truth in zip(due, truths, strict=True):
-        if not (math.isnan(truth) or math.isnan(origin.upper)):
-            missed = truth > origin.upper
-            adaptive = adaptive.after(missed)
-            alertness = alertness.after_outcome(missed)
-    ledger = tracker.ledger.resolved(due, truths, tracker.settings.evidence_rows)
-    return replace(tracker, ledger=ledger, adaptive=adaptive, alertness=alertness)
-
-
-def _watched(tracker: Tracker, newest: Floats) -> Tracker:
-    """Compare the newest value with what was expected of it."""
-    expected = tracker.forecast.path[0] if tracker.forecast.path else math.nan
-    scale = LogScale.of_errors(tracker.history.values[-tracker.settings.evidence_rows :])
-    error = float((scale.up(newest) - scale.up(np.array([expected])))[0])
-    alertness = tracker.alertness.after_cell(
-        error, tracker.settings.target, tracker.adaptive.asked_fraction
-    )
-    return replace(tracker, alertness=alertness)
-
-
-def _forecast(tracker: Tracker) -> Tracker:
-    """Ask every model, blend the chosen ones and raise the blend to the quantile."""
-    settings, last_step = tracker.settings, tracker.settings.target.last_step
-    if np.isnan(tracker.history.values[-last_step - 1 :]).all():
-        return replace(tracker, forecast=Forecast.nothing("no value was seen lately"))
-    start_seconds = (tracker.newest_cell + 1) * settings.step_seconds
-    ahead = times(start_seconds, settings.step_seconds, last_step)
-    change = _event_ratio(tracker, ahead)
-    paths = {name: model.path(last_step) * change for name, model in tracker.models.items()}
-    centres = np.array(
-        [settings.target.peak(paths[n]) if n in paths else math.nan for n in settings.names]
-    )
-    weights, mode, why = _weights(tracker, centres)
-    scale = LogScale.of_errors(tracker.history.values[-settings.evidence_rows :])
-    blended = [share * scale.up(paths[name]) for name, share in weights.items()]
-    centre, raised = _centre_and_raise(tracker, centres, weights, scale)
-    most = largest_plausible(tracker.history.values) * float(change.max())
-    floor = settings.events.floor(ahead[settings.target.first_step - 1 :])
-    upper = max(min(float(scale.down(scale.up(centre) + raised)), most), floor)
-    forecast = Forecast(
-        upper=upper,
-        centre=min(float(centre), most),
-        mode=mode,
-        why=why,
-        weights=weights,
-        path=tuple(np.minimum(scale.down(np.sum(blended, axis=0)), most).tolist()),
-    )
-    promised = math.nan if mode is Mode.WARMING_UP else upper
-    origin = Origin(tracker.newest_cell, centres, promised)
-    return replace(tracker, forecast=forecast, ledger=tracker.ledger.with_open(origin))
-
-
-def _weights(tracker: Tracker, centres: Floats) -> tuple[dict[str, float], Mode, str]:
-    """Which models to blend, under which mode, and why."""
-    rows = len(tracker.ledger.truths)
-    if rows < tracker.settings.least_rows:
-        why = f"{rows} forecasts have met their truth; it takes {tracker.settings.least_rows}"
-        return {"recent_peak": 1.0}, Mode.WARMING_UP, why
-    if tracker.alertness.reactive:
-        return {REFERENCE: 1.0}, Mode.REACTIVE, tracker.alertness.why
-    weights = choose(
-        tracker.ledger.names,
-        np.where(np.isnan(centres), np.nan, tracker.ledger.centres),
-        tracker.ledger.truths,
-        tracker.settings.fraction,
-        tracker.settings.choosing,
-    )
-    if weights.keys() <= {always.name for always in ALWAYS}:
-        return weights, Mode.REACTIVE, "no model beats the newest values by the margin"
-    return weights, Mode.ENSEMBLE, "these models had the least loss lately"
-
-
-def _centre_and_raise(
-    tracker: Tracker, centres: Floats, weights: Mapping[str, float], scale: LogScale
-) -> tuple[Floats, float]:
-    """Blend of the centres, and how far to raise it on the log scale."""
-    shares = np.array([weights.get(name, 0.0) for name in tracker.settings.names])
-    used = shares > 0
-    centre = scale.down(scale.up(centres[used]) @ shares[used])
-    past = scale.up(tracker.ledger.centres[:, used]) @ shares[used]
-    rows = ~np.isnan(past)
-    if rows.sum() < tracker.settings.least_rows:
-        return centre, 0.0
-    scores = scale.up(tracker.ledger.truths[rows]) - past[rows]
-    age = fading(len(past), tracker.settings.choosing.half_life_rows)[rows]
-    return centre, float(raises(scores[:, None], age, tracker.adaptive.level)[0])
-
-
-def _event_ratio(tracker: Tracker, ahead: Floats) -> Floats:
-    """How much more events multiply the load then than they do now."""
-    events = tracker.settings.events
-    now = events.multiplier(ahead[:1] - tracker.settings.step_seconds)
-    return events.multiplier(ahead) / now

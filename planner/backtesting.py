@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -66,11 +67,21 @@ class Result:
     @property
     def weights(self) -> dict[str, float]:
         """Mean share of each model in the ensemble."""
-        total: defaultdict[str, float] = defaultdict(float)
-        for step in self.steps:
-            for name, share in step.tracker.forecast.weights.items():
-                total[name] += share / len(self.steps)
-        return dict(sorted(total.items(), key=lambda item: -item[1]))
+        return _mean_weights(self.steps)
+
+    def weights_over_time(self, stretches: int) -> list[dict[str, float]]:
+        """Mean shares over as many stretches of equal length, in time order."""
+        bounds = np.linspace(0, len(self.steps), stretches + 1).astype(int).tolist()
+        parts = (self.steps[a:b] for a, b in pairwise(bounds))
+        return [_mean_weights(part) for part in parts if part]
+
+
+def _mean_weights(steps: list[Step]) -> dict[str, float]:
+    total: defaultdict[str, float] = defaultdict(float)
+    for step in steps:
+        for name, share in step.tracker.forecast.weights.items():
+            total[name] += share / len(steps)
+    return dict(sorted(total.items(), key=lambda item: -item[1]))
 
 
 def evaluate(recorded: Recorded, plan: Plan) -> Result | None:

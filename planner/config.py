@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, model_validator
 
 from planner import document
 from planner.errors import UserError
+from planner.events_file import read_events
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.workloads.config import WorkloadConfig
 from policies import profile as profiles
@@ -16,6 +17,7 @@ from policies.config import PolicySettings, Section
 from policies.profile import Profile
 
 DEFAULT_PROFILE = "llama-3-8b-h100-fp8-tp1"
+C = TypeVar("C", bound="ReplayConfig")
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -95,12 +97,24 @@ class Config(ReplayConfig):
 
 def load_for_replay(path: Path) -> ReplayConfig:
     """Read the configuration of a replay: the service's own file, or one with the policy alone."""
-    return document.read(path, ReplayConfig)
+    return _with_events(document.read(path, ReplayConfig), path.parent)
 
 
 def load(path: Path) -> Config:
     """Read a configuration file; UserError names the line, the key and the remedy."""
-    return document.read(path, Config)
+    return _with_events(document.read(path, Config), path.parent)
+
+
+def _with_events(config: C, beside: Path) -> C:
+    """The configuration with the events of its events file after its own."""
+    forecast = config.policy.forecast
+    if forecast.events_file is None:
+        return config
+    events = (*forecast.events, *read_events(beside / forecast.events_file))
+    policy = config.policy.model_copy(
+        update={"forecast": forecast.model_copy(update={"events": events, "events_file": None})}
+    )
+    return config.model_copy(update={"policy": policy})
 
 
 def load_profile(name_or_path: str, beside: Path | None = None) -> Profile:

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 
 import structlog
 
+from forecasting.due import Schedule
 from forecasting.forecaster import CannotRun, Fit, Forecaster, Refusal, fit
-from forecasting.registry import DEFAULT_REFIT_SECONDS, REFIT_SECONDS
 from forecasting.series import Series
 from forecasting.target import Target
 from forecasting.tracker import Tracker
@@ -111,9 +111,9 @@ class Fitting:
 
     forecasters: tuple[Forecaster, ...]
     worker: FitWorker
+    schedule: Schedule = field(default_factory=Schedule)
     listener: Listener = ignored
     seconds_by_model: dict[str, float] = field(default_factory=dict)
-    _fitted_at: dict[tuple[str, str], float] = field(default_factory=dict)
     _ready: dict[str, list[Fit]] = field(default_factory=dict)
     _round: asyncio.Task[None] | None = None
 
@@ -121,15 +121,7 @@ class Fitting:
         """Start fitting the models whose fit is older than it may get."""
         if self._round is not None and not self._round.done():
             return
-        due = [
-            (key, forecaster)
-            for key, tracker in trackers.items()
-            for forecaster in self.forecasters
-            if len(tracker.history) and self._is_due(key, forecaster.name, now_seconds)
-        ]
-        if due:
-            for key, forecaster in due:
-                self._fitted_at[key, forecaster.name] = now_seconds
+        if due := self.schedule.due(self.forecasters, trackers, now_seconds):
             self._round = asyncio.create_task(self._fit(due, trackers))
 
     def take(self) -> dict[str, list[Fit]]:
@@ -149,11 +141,6 @@ class Fitting:
             self._round.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._round
-
-    def _is_due(self, key: str, name: str, now_seconds: float) -> bool:
-        fitted_at = self._fitted_at.get((key, name))
-        age = REFIT_SECONDS.get(name, DEFAULT_REFIT_SECONDS)
-        return fitted_at is None or now_seconds - fitted_at >= age or now_seconds < fitted_at
 
     async def _fit(
         self, due: list[tuple[str, Forecaster]], trackers: Mapping[str, Tracker]

@@ -1,4 +1,4 @@
-"""Recorded load as series: tables of counts or rates, and request traces counted per cell."""
+"""Load as series: tables of counts or rates, clients' rates, traces counted per cell, shapes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from planner.errors import UserError
 from planner.metrics.config import MetricsConfig
 from planner.metrics.past import read_past
 from replay.requests import Floats
+from replay.traces.clients import Population, read_population
 from replay.traces.rates import regular
-from replay.traces.registry import open_trace
+from replay.traces.registry import open_trace, recognised
 from replay.traces.series import LAYOUTS
+from replay.traces.servegen import ServeGen
 from replay.traces.source import Options, Source, first_lines
 from replay.traces.trace import Ledger, Trace, TraceError
 
@@ -33,18 +35,30 @@ class Recorded:
     series: Series
 
 
-def recorded(path: Path) -> Iterator[Recorded]:
-    """Give every series of a table, or a trace's arrivals in cells of 10 s.
+def files(path: Path) -> Iterator[Path]:
+    """The path itself; of a folder, every series and trace in it, whatever else is there."""
+    if not path.is_dir() or ServeGen().recognises(path, first_lines(path)):
+        yield path
+        return
+    for one in sorted(file for file in path.rglob("*") if file.is_file()):
+        head = first_lines(one)
+        if head and recognised(one, head):
+            yield one
 
-    UserError when the file is neither, or has a line that is wrong.
+
+def recorded(path: Path) -> Iterator[Recorded]:
+    """Give every series of a table, the sum of ServeGen's clients, or arrivals in cells of 10 s.
+
+    UserError when the file is none of them, or has a line that is wrong.
     """
     try:
         head = first_lines(path)
         name = path.name.split(".")[0]
+        source = Source(path=path, head=head, options=Options(), ledger=Ledger())
         if head and head[0].strip() in LAYOUTS:
-            yield from _columns(
-                name, Source(path=path, head=head, options=Options(), ledger=Ledger())
-            )
+            yield from _columns(name, source)
+        elif ServeGen().recognises(path, head):
+            yield Recorded(name, _of_all_clients(read_population(source)))
         else:
             counts = arrivals_per_cell(open_trace(path))[:-1]  # the last cell is cut off
             yield Recorded(name, Series(0.0, CELL_SECONDS, counts / CELL_SECONDS))
@@ -69,6 +83,12 @@ def served(config: MetricsConfig, hours: float, step_seconds: float) -> Recorded
     series = np.full(cells[-1] + 1, np.nan)  # what the server does not remember stays unknown
     series[cells] = values
     return Recorded(config.model, Series(float(seconds[0]), step_seconds, series))
+
+
+def _of_all_clients(population: Population) -> Series:
+    rates = population.per_second.sum(axis=1)
+    known = np.where(population.missing, np.nan, rates)
+    return Series(0.0, population.window_seconds, known)
 
 
 def _columns(name: str, source: Source) -> Iterator[Recorded]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
-from forecasting.forecaster import Forecaster
-from forecasting.registry import forecasters
 from planner.fitting import Fitting
 from policies.config import PolicySettings
-from policies.demand import LOADS
 from policies.memory import Memory
+from policies.models import trackers_of, with_fits
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +26,6 @@ def with_models(settings: PolicySettings) -> PolicySettings:
     return settings.model_copy(update={"forecast": forecast})
 
 
-def to_fit(settings: PolicySettings) -> tuple[Forecaster, ...]:
-    """The forecasters that these settings name."""
-    wanted = settings.forecast.models or ()
-    return tuple(forecaster for forecaster in forecasters() if forecaster.name in wanted)
-
-
 @dataclass(frozen=True, slots=True)
 class Refitting:
     """Keeps the models of a memory's trackers fresh; `fitting` does the work elsewhere."""
@@ -43,14 +35,9 @@ class Refitting:
     def renew(self, memory: Memory, now_seconds: float) -> Memory:
         """Return the memory with what was fitted since, and begin what is due. Never raises."""
         try:
-            done = self.fitting.take()
-            trackers = tuple(
-                tracker.with_fits(done.get(load.name, ()))
-                for load, tracker in zip(LOADS, memory.trackers, strict=False)
-            )
-            by_name = {load.name: one for load, one in zip(LOADS, trackers, strict=False)}
-            self.fitting.begin(by_name, now_seconds)
+            renewed = with_fits(memory, self.fitting.take())
+            self.fitting.begin(trackers_of(renewed), now_seconds)
         except Exception:  # a model from outside must not stop the decisions
             log.exception("fits not used; deciding without them")
             return memory
-        return replace(memory, trackers=trackers) if done else memory
+        return renewed

@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from forecasting.due import Schedule
 from planner import kube
 from planner.allowance import Allowance
 from planner.api.app import make_app
@@ -31,7 +32,7 @@ from planner.loop import Listener, Loop, LoopSettings
 from planner.metrics.config import make_evaluator, make_source
 from planner.metrics.pod_work import PodWork
 from planner.ports import Clock, MetricsSource, Workload
-from planner.refitting import Refitting, to_fit, with_models
+from planner.refitting import Refitting, with_models
 from planner.store import MemoryStore
 from planner.telemetry import Telemetry
 from planner.workloads.config import make_router, make_workload
@@ -40,6 +41,7 @@ from planner.workloads.pool import ScalablePool
 from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
+from policies.models import to_fit
 from policies.profile import Profile
 from policies.types import PerRole
 
@@ -98,7 +100,12 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
     )
     engine = Engine(profile, settings)
     telemetry = Telemetry(view)
-    fitting = Fitting(forecasters=to_fit(settings), worker=FitWorker(), listener=telemetry.fitted)
+    fitting = Fitting(
+        forecasters=to_fit(settings.forecast),
+        worker=FitWorker(),
+        schedule=Schedule(settings.forecast.refit_seconds),
+        listener=telemetry.fitted,
+    )
     loop = Loop(
         metrics=ports.metrics,
         workload=ports.workload,

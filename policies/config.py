@@ -149,10 +149,25 @@ class ForecastSettings(Section):
     models: tuple[str, ...] | None = Field(
         default=None,
         description="models to fit and choose from, beside last_value and recent_peak, which need "
-        "none; unset: those of `planner run`, and none in a replay, which fits nothing",
+        "none; unset: those of `planner run`, and none in a replay or demo, which are to be quick",
+    )
+    refit_seconds: PositiveFloat | None = Field(
+        default=None,
+        description="a model is fitted again when its fit is this old, seconds; unset: each when "
+        "its kind of fit is worth it, from 15 minutes to 12 hours",
+    )
+    country: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{2}$",
+        description='ISO code of the country whose holidays `prophet` learns, such as "DE"',
     )
     events: tuple[KnownEvent, ...] = Field(
         default=(), description="known future events; where some overlap, multipliers multiply"
+    )
+    events_file: str | None = Field(
+        default=None,
+        description="more of them, as CSV with the header start,end,multiplier,floor (requests per "
+        "second), seen from the configuration file; read once, at the start",
     )
     step_seconds: PositiveFloat = Field(
         default=30.0, description="length of one cell of the series that is forecast, seconds"

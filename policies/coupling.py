@@ -52,7 +52,7 @@ def solve(
 
     A pair `in_place` that costs less is kept while it misses little more than is allowed.
     """
-    lattice = _Lattice(Capacity(profile, settings, demand))
+    lattice = Lattice(Capacity(profile, settings, demand))
     pair = lattice.cheapest()
     feasible = pair is not None
     if pair is None:
@@ -69,7 +69,7 @@ def solve(
     )
 
 
-class _Lattice:
+class Lattice:
     """All pairs within bounds and budget, judged under one demand."""
 
     def __init__(self, capacity: Capacity) -> None:
@@ -259,7 +259,7 @@ class _Lattice:
 
     def _missing_gpus(self) -> str:
         unbounded = self.capacity.settings.model_copy(update={"gpu_budget": None})
-        free = _Lattice(Capacity(self.capacity.profile, unbounded, self.capacity.demand))
+        free = Lattice(Capacity(self.capacity.profile, unbounded, self.capacity.demand))
         free.high = PerRole(*(4 * high for high in self.high))
         needed = free.cheapest()
         if needed is None:

@@ -14,12 +14,14 @@ from policies.types import GpuCap, Limiter, PerRole, Role, Trust
 class Context:
     """What guards may look at.
 
-    `wanted` is the solve's own pair, `current` the pools' desired, `recent` the raw sizes inside
-    the scale-in window, `doubts` what forbids to trust the metrics in full.
+    `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
+    desired, `recent` the raw sizes inside the scale-in window, `doubts` what forbids to trust the
+    metrics in full.
     """
 
     current: PerRole[int]
     wanted: PerRole[int]
+    planned: PerRole[int]
     recent: tuple[Sized, ...]
     gpus_per_replica: PerRole[int]
     settings: PolicySettings
@@ -32,6 +34,12 @@ class Context:
 
 
 Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
+
+
+def follow_plan(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Take the first move towards the pair wanted, which may not be all of it."""
+    del target
+    return context.planned, "that is the cheapest way there, start-ups and misses counted"
 
 
 def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -145,6 +153,7 @@ def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 
 # The order is part of the meaning: what delays a change comes before what may never be broken.
 GUARDS: tuple[Guard, ...] = (
+    follow_plan,
     stabilise_scale_in,
     limit_scale_out,
     await_stuck,

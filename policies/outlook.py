@@ -10,7 +10,7 @@ from forecasting.events import Calendar, Event
 from forecasting.forecast import Forecast, Mode
 from forecasting.target import Target
 from forecasting.tracker import ALWAYS, Tracker, TrackerSettings
-from policies.config import PolicySettings
+from policies.config import ForecastSettings, PolicySettings
 from policies.demand import LOADS, Followed, Load
 from policies.level import Levels
 from policies.types import LoadForecast, PerRole, Role
@@ -42,16 +42,21 @@ def tracker_settings(settings: PolicySettings, role: Role) -> TrackerSettings:
         step_seconds=forecast.step_seconds,
         target=target,
         fraction=forecast.quantile_fraction,
-        events=Calendar(
-            tuple(
-                Event(
-                    start_seconds=event.start.timestamp(),
-                    end_seconds=event.end.timestamp(),
-                    multiplier=event.multiplier,
-                )
-                for event in forecast.events
+        events=calendar(forecast),
+    )
+
+
+def calendar(settings: ForecastSettings) -> Calendar:
+    """The known events as multipliers; their floors are in requests per second, see `floor`."""
+    return Calendar(
+        tuple(
+            Event(
+                start_seconds=event.start.timestamp(),
+                end_seconds=event.end.timestamp(),
+                multiplier=event.multiplier,
             )
-        ),
+            for event in settings.events
+        )
     )
 
 

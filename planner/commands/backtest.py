@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,9 +16,13 @@ from forecasting.registry import forecasters
 from planner.backtesting import Plan, Result, evaluate
 from planner.commands.arguments import positive
 from planner.errors import UserError
+from planner.generated import generated
 from planner.metrics.config import MetricsConfig
 from planner.metrics.presets import PRESETS
-from planner.recorded import Recorded, recorded, served
+from planner.recorded import Recorded, files, recorded, served
+
+_STRETCHES, _QUARTERS = 20, 4
+_LEAST = 0.005
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan = Plan(forecasters=())
     add = parser.add_argument
     add("recordings", nargs="*", type=Path, metavar="SERIES_OR_TRACE",
-        help="a rate table (.csv) or a request trace")  # fmt: skip
+        help="a rate table (.csv), a request trace, or a folder with such files")  # fmt: skip
+    add("--generated", action="store_true", help="also series drawn by seed: shapes and regimes")
+    add("--seed", type=int, default=0, metavar="N", help="of --generated (default %(default)s)")
     add("--prometheus", metavar="URL", help="a metrics server, whose past is to be forecast")
     add(
         "--model",
@@ -85,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recordings(args: argparse.Namespace) -> Iterator[Recorded]:
-    if not args.recordings and not args.prometheus:
+    if not (args.recordings or args.prometheus or args.generated):
         raise UserError("nothing to forecast: name a file, or a server with --prometheus URL")
     if args.prometheus:
         try:
@@ -96,7 +102,10 @@ def _recordings(args: argparse.Namespace) -> Iterator[Recorded]:
             raise UserError(f"{name}: {wrong['msg']}") from None
         yield served(config, args.history_hours, args.cell)
     for path in args.recordings:
-        yield from recorded(path)
+        for file in files(path):
+            yield from recorded(file)
+    if args.generated:
+        yield from generated(args.seed)
 
 
 def _json(results: list[Result]) -> str:
@@ -109,11 +118,13 @@ def _json(results: list[Result]) -> str:
         for row in result.rows
     ]
     weights = {result.name: result.weights for result in results}
+    over_time = {result.name: result.weights_over_time(_STRETCHES) for result in results}
     refusals = {
         result.name: {name: why.detail for name, why in result.refusals.items()}
         for result in results
     }
-    return json.dumps({"rows": rows, "weights": weights, "refusals": refusals}, indent=1)
+    told = {"rows": rows, "weights": weights, "weights_over_time": over_time, "refusals": refusals}
+    return json.dumps(told, indent=1)
 
 
 def _text(result: Result) -> str:
@@ -130,10 +141,15 @@ def _text(result: Result) -> str:
             f"{row['coverage']:>8.1%}{row['width']:>8.1%}{row['fit_seconds']:>8.2f}"
             f"{row['update_milliseconds']:>8.2f}"
         )
-    used = ", ".join(f"{name} {share:.0%}" for name, share in result.weights.items())
-    lines.append(f"ensemble used: {used}")
+    lines += [f"ensemble used: {_shares(result.weights)}"]
+    over_time = result.weights_over_time(_QUARTERS)
+    lines += [f"  quarter {i}: {_shares(one)}" for i, one in enumerate(over_time, start=1)]
     lines += [f"{name} cannot run: {why.detail}" for name, why in result.refusals.items()]
     return "\n".join(lines)
+
+
+def _shares(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if share >= _LEAST)
 
 
 def _chosen(names: str | None) -> tuple[Forecaster, ...]:

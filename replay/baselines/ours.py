@@ -8,6 +8,7 @@ from policies.engine import Engine
 from policies.memory import Memory
 from policies.types import Decision, Hold, HoldReason, Observation, PerRole, Pools, Role
 from replay.baselines.rule import Knobs, within_limits
+from replay.refitting import Refits, Refitted
 from replay.scene import Scene
 from replay.simulator import Policy
 
@@ -16,8 +17,9 @@ _PLENTY = 512
 
 
 def coupled(scene: Scene, knobs: Knobs) -> Policy:
-    """The engine as the service runs it."""
-    return WithHeadroom(Engine(scene.profile, scene.settings), knobs.headroom)
+    """The engine as the service runs it, models and all where the settings name some."""
+    engine = Engine(scene.profile, scene.settings)
+    return WithHeadroom(Refitted(engine, Refits.of(scene.settings.forecast)), knobs.headroom)
 
 
 def rate_reactive(scene: Scene, knobs: Knobs) -> Policy:

@@ -54,7 +54,7 @@ class Windows(TimedColumns):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """All clients. Arrays are (windows, clients); `filled` windows had no data of their own."""
+    """All clients. Arrays are (windows, clients); `missing` windows had no data of their own."""
 
     clients: tuple[int, ...]
     starts_seconds: Floats
@@ -62,7 +62,7 @@ class Population:
     per_second: Floats
     shapes: Floats
     weibull: NDArray[np.bool_]
-    filled: int
+    missing: NDArray[np.bool_]
 
 
 def read_population(source: Source) -> Population:
@@ -100,7 +100,7 @@ def read_population(source: Source) -> Population:
         # A window without a fit has too few requests for one: gaps as of a Poisson process.
         shapes=np.maximum(np.where(fits == 0, 1.0, shapes), _LEAST_SHAPE)[rows],
         weibull=(fits == 2)[rows],
-        filled=int(missing.sum()),
+        missing=missing,
     )
 
 

@@ -45,10 +45,14 @@ def open_trace(
     head = first_lines(path)
     if not head:
         raise TraceError(f"{path}: is empty; expected a trace with one request per line")
-    for form in FORMATS:
-        if form.recognises(path, head):
-            return form.trace(Source(path=path, head=head, options=options, ledger=Ledger()))
+    if form := recognised(path, head):
+        return form.trace(Source(path=path, head=head, options=options, ledger=Ledger()))
     known = "\n".join(f"  {form.name}: {form.looks_for}" for form in FORMATS)
     raise TraceError(
         f"{path}: no known trace format; it starts with {head[0][:80]!r}. Looked for:\n{known}"
     )
+
+
+def recognised(path: Path, head: tuple[str, ...]) -> Format | None:
+    """The format of a file that starts with the lines `head`; None when it is none of ours."""
+    return next((form for form in FORMATS if form.recognises(path, head)), None)

@@ -51,8 +51,8 @@ class ServeGen:
             f"synthesised from the real rates of {len(population.clients)} clients",
             f"lengths: {lengths.source}",
         ]
-        if population.filled:
-            notes.append(f"{population.filled} windows without data filled from other days")
+        if population.missing.any():
+            notes.append(f"{population.missing.sum()} windows without data filled from other days")
         synthesis = ClientSynthesis(population, lengths, source.options.seed)
         trace = synthesis.trace(source.path.name.split(".")[0], tuple(notes))
         return replace(trace, ledgers=(source.ledger,))

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from forecasting.change import UNWATCHED
-from forecasting.ensemble import CHOOSING, choose
+from forecasting.ensemble import choose
+from forecasting.ledger import Ledger
+from forecasting.log_scale import LogScale
 
 NAMES = ("last_value", "seasonal_naive", "good", "also_good", "bad")
 
@@ -17,32 +19,61 @@ def truth():
     return 100 * np.exp(0.3 * np.sin(np.arange(400) / 10))
 
 
+def weights(table, truth, overlap=1, now=None):
+    ledger = Ledger(NAMES, table, truth)
+    now = ~np.isnan(table[-1]) if now is None else now
+    return choose(ledger, now, 0.9, overlap, LogScale.of_errors(truth))
+
+
 def test_nothing_is_used_that_does_not_beat_the_naive_ones(truth):
     table = centres(truth, (0.1, 0.2, 0.1005, 0.2, 0.4))
     table[:, 2] = table[:, 0] * 1.0001  # as good as the last value, but not better by the margin
-    assert choose(NAMES, table, truth, 0.9, CHOOSING) == {"last_value": 1.0}
+    assert weights(table, truth) == {"last_value": 1.0}
 
 
-def test_a_model_between_the_naive_ones_is_not_used(truth):
-    table = centres(truth, (0.2, 0.05, 0.1, 0.3, 0.4))
-    assert choose(NAMES, table, truth, 0.9, CHOOSING) == {"seasonal_naive": 1.0}
+def test_where_the_seasonal_naive_leads_only_what_is_about_as_good_is_beside_it(truth):
+    found = weights(centres(truth, (0.2, 0.05, 0.1, 0.055, 0.4)), truth)
+    assert max(found, key=found.get) == "seasonal_naive"
+    assert set(found) <= {"seasonal_naive", "also_good"}
 
 
 def test_independent_good_models_are_blended(truth):
-    weights = choose(NAMES, centres(truth, (0.2, 0.2, 0.05, 0.05, 0.4)), truth, 0.9, CHOOSING)
-    assert set(weights) == {"good", "also_good"}
-    assert sum(weights.values()) == pytest.approx(1.0)
+    found = weights(centres(truth, (0.2, 0.2, 0.05, 0.05, 0.4)), truth)
+    assert set(found) == {"good", "also_good"}
+    assert sum(found.values()) == pytest.approx(1.0)
 
 
 def test_a_model_that_no_longer_takes_part_is_not_chosen(truth):
     table = centres(truth, (0.2, 0.2, 0.05, 0.1, 0.4))
-    table[:, 2] = np.nan
-    assert choose(NAMES, table, truth, 0.9, CHOOSING) == {"also_good": 1.0}
+    present = np.array([True, True, False, True, True])
+    assert weights(table, truth, now=present) == {"also_good": 1.0}
 
 
-def test_few_rows_decide_nothing(truth):
-    table = centres(truth, (0.2, 0.2, 0.01, 0.01, 0.4))[:20]
-    assert choose(NAMES, table, truth[:20], 0.9, CHOOSING) == {"last_value": 1.0}
+def test_a_model_that_came_late_is_compared_on_what_it_took_part_in(truth):
+    table = centres(truth, (0.1, 0.2, 0.05, 0.3, 0.4))
+    truth, table = truth.copy(), table.copy()
+    truth[:300] *= np.exp(
+        np.random.default_rng(1).standard_normal(300)
+    )  # hard times before it came
+    table[:300, 2] = np.nan
+    assert max(weights(table, truth).items(), key=lambda pair: pair[1])[0] == "good"
+
+
+def test_few_rows_hedge_and_more_rows_tell(truth):
+    def share(rows):
+        tables = [centres(truth, (0.2, 0.2, 0.1, 0.12, 0.4), seed) for seed in range(20)]
+        found = [weights(table[-rows:], truth[-rows:]) for table in tables]
+        return np.mean([one.get("good", 0.0) for one in found])
+
+    assert share(3) == 0.0
+    assert 0.4 < share(10) < 0.75
+    assert share(400) > 0.9
+
+
+def test_forecasts_that_overlap_tell_less(truth):
+    table = centres(truth, (0.2, 0.2, 0.1, 0.11, 0.4))
+    apart, together = weights(table, truth), weights(table, truth, overlap=12)
+    assert together["good"] < apart["good"]
 
 
 def watched(errors):

@@ -26,6 +26,7 @@ def test_multipliers_of_overlapping_events_multiply():
         ("", "start,end,multiplier,floor"),
         ("start,end,multiplier,floor\n2026-11-27,2026-11-26,2,\n", "event 1 .*end after"),
         ("start,end,multiplier,floor\n2026-11-27,2026-11-28,0,\n", "above 0"),
+        ("start,end,multiplier,floor\n2026-11-27,2026-11-28,1,\n", "neither a multiplier"),
         ("start,end,multiplier,floor\nnoon,2026-11-28,2,\n", "event 1 .*noon"),
         ("start,end,multiplier,floor\n2026-11-27,2026-11-28\n", "event 1"),
     ],

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from forecasting.ets import Ets
+from forecasting.events import Calendar, Event
 from forecasting.forecaster import CannotRun, Refusal, fit
+from forecasting.prophet import Prophet
 from forecasting.registry import BUILT_IN
 from forecasting.seasonal_naive import SeasonalNaive
 from forecasting.series import Series
@@ -121,3 +123,22 @@ def test_seasonal_naive_moves_the_last_cycles_to_todays_level(daily):
     model = fitted(SeasonalNaive(), Series(0.0, 1800.0, series.values * levels))
     doubled = model.extend(2 * series.values[:24])
     np.testing.assert_allclose(doubled.path(4), 2 * series.values[24:28], rtol=0.12)
+
+
+def test_prophet_divides_past_events_out_and_learns_holidays(daily):
+    pytest.importorskip("prophet")
+    series = daily(6, noise=0.01)
+    campaign = slice(48 * 4 + 20, 48 * 4 + 30)
+    known = Series(0.0, 1800.0, series.values[: 48 * 5].copy())
+    known.values[campaign] *= 4.0
+    start = campaign.start * 1800.0
+    event = Event(start_seconds=start, end_seconds=start + 10 * 1800.0, multiplier=4.0)
+    truth = series.values[48 * 5 + 20 : 48 * 5 + 30]
+
+    def error(model):
+        path = fitted(model, known).path(48)[20:30]
+        return np.abs(path / truth - 1).mean()
+
+    told = Prophet(country="DE", events=Calendar((event,)))
+    assert error(told) < 0.1
+    assert error(Prophet()) > 3 * error(told)  # it took the campaign for a part of the day

@@ -14,13 +14,14 @@ from planner.fitting import Fitting, FitWorker
 from planner.journal import Journal
 from planner.loop import Loop, LoopSettings
 from planner.metrics.scripted import ScriptedMetrics
-from planner.refitting import SERVICE_MODELS, Refitting, to_fit, with_models
+from planner.refitting import SERVICE_MODELS, Refitting, with_models
 from planner.telemetry import Telemetry
 from planner.workloads.in_memory import InMemoryWorkload
 from policies.config import ForecastSettings, PolicySettings
 from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.memory import Memory
+from policies.models import to_fit
 from policies.profile import builtin
 from policies.types import Observation, PerRole
 
@@ -58,10 +59,12 @@ def worker() -> Iterator[FitWorker]:
 
 def test_a_service_has_models_unless_it_is_told_which():
     assert with_models(PolicySettings()).forecast.models == SERVICE_MODELS
-    assert [one.name for one in to_fit(with_models(PolicySettings()))] == list(SERVICE_MODELS)
+    assert [one.name for one in to_fit(with_models(PolicySettings()).forecast)] == list(
+        SERVICE_MODELS
+    )
     assert with_models(SETTINGS) is SETTINGS
     none = PolicySettings(forecast=ForecastSettings(models=()))
-    assert to_fit(with_models(none)) == ()
+    assert to_fit(with_models(none).forecast) == ()
 
 
 async def test_the_loop_uses_a_fit_from_the_tick_after_it_is_done(engine, memory, worker):
