@@ -198,12 +198,14 @@ class Engine:
             arrival_dispersion=memory.dispersion(self.settings.arrival_dispersion),
             kv_held_factor=memory.kv_held_factor.mean,
         )
-        solution = solve(demand, profile, self.settings, found.map(lambda p: p.desired_replicas))
+        current = found.map(lambda pool: pool.desired_replicas)
+        solution = solve(demand, profile, self.settings, current)
         offered = replace(demand, load=seen.now.slowed(slowness.prefill))
         planned = lasting = plan(solution, offered, found)
-        if not waiting.calm:
+        if not waiting.calm and Binding.BUDGET not in solution.binding:
+            # Where GPUs are short already, a backlog would only move them to and fro.
             demand = drained(demand, waiting, profile, self.settings.drain_seconds)
-            solution = solve(demand, profile, self.settings)
+            solution = solve(demand, profile, self.settings, current)
             planned = solution.replicas
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))

@@ -175,10 +175,6 @@ def test_a_saturated_link_gets_the_side_whose_network_card_is_the_limit(initial,
     assert largest(steps)[other] <= initial[other] + 1
 
 
-@pytest.mark.xfail(
-    reason="the solve goes to and fro between 4+5 and 3+6; each time a start-up is lost",
-    strict=True,
-)
 def test_one_gpu_short_is_spent_where_it_serves_most():
     """A load doubles to one for which 4+6 would do. Cut in proportion that is 3+6; 4+5 is best."""
     until, budget = 500.0, 9
