@@ -28,7 +28,7 @@ from policies.facts import (
 from policies.fallback import decide_blind
 from policies.foresight import foresee
 from policies.lengths import Lengths
-from policies.level import levels_of
+from policies.level import Levels, levels_of
 from policies.memory import Memory, Sized
 from policies.outlook import follow, told, turn_notes
 from policies.profile import Profile
@@ -107,7 +107,9 @@ class Engine:
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         rate, load, shape = seen
         followed = memory.trackers
-        memory = self._note(memory, rate, load, shape, observation.window_seconds, now_seconds)
+        memory, levels = self._note(
+            memory, rate, load, shape, observation.window_seconds, now_seconds
+        )
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
@@ -118,7 +120,7 @@ class Engine:
             kv_held_factor(observation, found.decode.ready_replicas, shape, self.profile),
         )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        here = Circumstances(observation, found, memory, self.profile, self.settings)
+        here = Circumstances(observation, found, levels, memory, self.profile, self.settings)
         memory = replace(memory, surge=here.surge())
         sizing = replace(here, memory=memory).size()
         memory = replace(memory, prefill_waiting=observation.waiting_requests.prefill)
@@ -171,7 +173,7 @@ class Engine:
             at = observation.observed_at_seconds
             seen = self._see(observation, memory, at)
             if not isinstance(seen, Hold) and (not memory.seconds or at > memory.seconds[-1]):
-                memory = here._note(memory, *seen, observation.window_seconds, at)
+                memory, _ = here._note(memory, *seen, observation.window_seconds, at)
         return memory
 
     def _note(
@@ -182,13 +184,12 @@ class Engine:
         shape: Shape,
         window_seconds: float,
         now_seconds: float,
-    ) -> Memory:
-        """Remember a load and show it to the forecast."""
+    ) -> tuple[Memory, Levels]:
+        """Remember a load and show its level to the forecast."""
         memory = memory.with_load(now_seconds, requests_per_second, load, shape)
         seen = levels_of(memory, self.settings, window_seconds)
-        return replace(
-            memory, trackers=follow(memory.trackers, seen.now, self.settings, now_seconds)
-        )
+        trackers = follow(memory.trackers, seen.now, self.settings, now_seconds)
+        return replace(memory, trackers=trackers), seen
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float

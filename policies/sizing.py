@@ -11,7 +11,7 @@ from policies.config import PolicySettings
 from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape
 from policies.facts import short_of, supply
-from policies.level import levels_of
+from policies.level import Levels
 from policies.memory import Memory
 from policies.outlook import floor, outlook
 from policies.plan import plan
@@ -41,6 +41,7 @@ class Circumstances:
 
     observation: Observation
     pools: PerRole[PoolState]
+    levels: Levels
     memory: Memory
     profile: Profile
     settings: PolicySettings
@@ -75,7 +76,7 @@ class Circumstances:
         """Size for the outlook and for the work that waits."""
         memory, slowness = self.memory, self._slowness
         profile = slowed(self.profile, slowness)
-        seen = levels_of(memory, settings, self.observation.window_seconds)
+        seen = self.levels.surging(memory.surge)
         least = floor(settings, memory.seconds[-1]).map(
             lambda rate: self.shape.load_of(self.profile, rate)
         )
