@@ -105,11 +105,16 @@ class Guards(Section):
         description="scale in only to the largest size wanted within this window; 300 s is the "
         "measured knee: 60 s costs attainment, 600 s costs GPU-hours for nothing",
     )
-    tolerated_misses: float = Field(
-        default=2.0,
-        ge=1.0,
-        description="scale out only where the pools in place are predicted to miss the objective "
-        "by more than this many times the share allowed; 1 is at once",
+    scale_in_slot_seconds: NonNegativeFloat = Field(
+        default=60.0,
+        description="scale in once in slots of this length, on the clock; 0 is in any tick",
+    )
+    tolerated_demand_fraction: float = Field(
+        default=0.05,
+        ge=0.0,
+        lt=1.0,
+        description="scale out only where the pools in place would not do for the demand planned "
+        "for less this share of it; 0 is at once",
     )
     stale_after_seconds: PositiveFloat = Field(
         default=60.0, description="an older observation is unknown, seconds"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -138,16 +138,20 @@ class Lattice:
         return ttft * itl >= self.required - 1e-12
 
     def tolerates(self, pair: PerRole[int]) -> bool:
-        """Whether a pair within bounds misses no more than `tolerated_misses` times what it may.
+        """Whether a pair within bounds would do for nearly all of the demand.
 
-        Between that and the objective lie all the demands that differ by chance alone: a pool that
-        follows them goes up and down.
+        Between that and the demand planned for lie all those that differ by chance alone: a pool
+        that follows them goes up and down. The demand planned for is an upper quantile, on replicas
+        slower than believed, so that a pair that does for most of it rarely misses more.
         """
         if any(pair[role] < self.low[role] for role in Role):
             return False
-        ttft, itl = self.attainments(pair)
-        allowed = self.capacity.settings.guards.tolerated_misses * (1.0 - self.required)
-        return 1.0 - ttft * itl <= allowed
+        demand, share = (
+            self.capacity.demand,
+            self.capacity.settings.guards.tolerated_demand_fraction,
+        )
+        nearly = replace(demand, load=demand.load.times(1.0 - share))
+        return Lattice(replace(self.capacity, demand=nearly)).meets(pair)
 
     def cheapest(self) -> PerRole[int] | None:
         """The cheapest pair that meets the objective; on equal cost, the one with more to spare."""

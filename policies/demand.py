@@ -39,6 +39,14 @@ class Load:
     decode_tokens_per_second: float
     kv_token_steps_per_second: float
 
+    def times(self, factor: float) -> Load:
+        """As much of all of it."""
+        return Load(
+            prefill_erlangs=self.prefill_erlangs * factor,
+            decode_tokens_per_second=self.decode_tokens_per_second * factor,
+            kv_token_steps_per_second=self.kv_token_steps_per_second * factor,
+        )
+
     def slowed(self, prefill_factor: float) -> Load:
         """The same requests on prefill replicas that take `prefill_factor` times as long."""
         return replace(self, prefill_erlangs=self.prefill_erlangs * prefill_factor)

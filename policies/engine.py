@@ -245,6 +245,7 @@ class Engine:
             cap=cap,
             trust=observation.trust,
             doubts=observation.problems,
+            slot_begins=True,
         )
 
     def _settle(
@@ -259,7 +260,11 @@ class Engine:
         memory = memory.with_size(Sized(now_seconds, sizing.lasting), window)
         solution = sizing.solution
         target, limiters = guards.apply(
-            replace(bounds, recent=memory.sizes_since(now_seconds - window))
+            replace(
+                bounds,
+                recent=memory.sizes_since(now_seconds - window),
+                slot_begins=memory.begins_slot(self.settings.guards.scale_in_slot_seconds),
+            )
         )
         decision = Decision(
             decided_at_seconds=now_seconds,
@@ -301,6 +306,7 @@ def _why_nothing_changes(
 
 _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
+    "scale_in_by_slots": HoldReason.SCALE_IN_STABILISING,
     "follow_plan": HoldReason.NOT_WORTH_A_START,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "await_stuck": HoldReason.REPLICAS_STUCK,

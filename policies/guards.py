@@ -16,7 +16,7 @@ class Context:
 
     `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
     desired, `recent` the raw sizes inside the scale-in window, `doubts` what forbids to trust the
-    metrics in full.
+    metrics in full. `slot_begins` in the first tick of a slot for scale-in.
     """
 
     current: PerRole[int]
@@ -30,6 +30,7 @@ class Context:
     floor: PerRole[int]
     cap: GpuCap | None
     trust: Trust
+    slot_begins: bool
     doubts: tuple[str, ...] = ()
 
 
@@ -60,6 +61,20 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
 def steadied(target: int, current: int, recent: Iterable[int]) -> int:
     """Scale a pool in only to the largest of the sizes wanted lately."""
     return max(target, min(current, max([target, *recent])))
+
+
+def scale_in_by_slots(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Scale in only in the first tick of a slot, so that a falling load is followed in few steps.
+
+    Each step ends some replicas' work; six small ones in a minute are no better than one.
+    """
+    if context.slot_begins:
+        return target, ""
+    slot = context.settings.guards.scale_in_slot_seconds
+    return (
+        PerRole.of(lambda role: max(target[role], context.current[role])),
+        f"scale-in happens once in {slot:g} s",
+    )
 
 
 def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -155,6 +170,7 @@ def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 GUARDS: tuple[Guard, ...] = (
     follow_plan,
     stabilise_scale_in,
+    scale_in_by_slots,
     limit_scale_out,
     await_stuck,
     freeze_rollout,

@@ -72,6 +72,13 @@ class Memory:
         """Time between the two newest loads; 0 with fewer than two."""
         return self.seconds[-1] - self.seconds[-2] if len(self.seconds) > 1 else 0.0
 
+    def begins_slot(self, slot_seconds: float) -> bool:
+        """Whether the newest load is the first one seen in its slot of the clock."""
+        if slot_seconds <= 0 or len(self.seconds) < 2:
+            return True
+        before, now = self.seconds[-2:]
+        return before // slot_seconds < now // slot_seconds
+
     def with_load(
         self, now_seconds: float, requests_per_second: float, load: Load, shape: Shape
     ) -> Memory:
