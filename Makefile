@@ -23,7 +23,7 @@ run: setup
 
 # ARGS picks tests: make test ARGS='tests/planner -k config'
 test: setup
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
@@ -43,15 +43,19 @@ bench: setup
 	$(BIN)/python benchmarks/simulator.py -o build/bench/simulator.json
 	$(BIN)/python benchmarks/forecast_models.py -o build/bench/forecasting.json
 	$(BIN)/python benchmarks/backends.py -o build/bench/backends.json
+	$(BIN)/python benchmarks/scraping.py -o build/bench/scraping.json
 	$(BIN)/python benchmarks/decision_quality.py --quick -o build/bench/quality.json
 	@if test -x $(DYNAMO)/bin/python; \
 	then $(DYNAMO)/bin/python benchmarks/dynamo_replay.py -o build/bench/dynamo.json; \
 	else echo "SKIPPED, nothing measured in Dynamo's replay: no $(DYNAMO), see \`make dynamo\`"; fi
 
-# Dynamo's runtime, in an environment of its own: its pydantic is older than ours.
+# Dynamo's runtime, front end and mock workers, in an environment of its own: its pydantic is older
+# than ours. Without dependencies, as the front end asks for a kubernetes that is older, too, and for
+# a package of NVIDIA's own index that mock workers do without.
 dynamo:
 	test -x $(DYNAMO)/bin/pip || $(PYTHON) -m venv $(DYNAMO)
 	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check -e '.[dynamo]'
+	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check --no-deps ai-dynamo==1.6.1
 
 # Rewrites constraints.txt from what is installed now, after an intended upgrade.
 lock: setup

@@ -15,13 +15,16 @@ import math
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from policies.capacity import Capacity
 from policies.config import PolicySettings, RoleSettings
 from policies.coupling import solve
 from policies.demand import Demand, Shape
 from policies.engine import Engine
+from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.profile import builtin
@@ -58,6 +61,14 @@ def solve_milliseconds(most: int, requests_per_second: float, gpu_budget: int | 
     settings = PolicySettings(prefill=role, decode=role, gpu_budget=gpu_budget)
     load = SHAPE.load_of(PROFILE, requests_per_second)
     return best_milliseconds(lambda: solve(Demand(load=load, shape=SHAPE), PROFILE, settings))
+
+
+def foresight_milliseconds() -> float:
+    """What is foreseen around one pair, where a decision is shown."""
+    settings, load = PolicySettings(), SHAPE.load_of(PROFILE, 60.0)
+    capacity = Capacity(PROFILE, settings, Demand(load=load, shape=SHAPE))
+    pair = solve(capacity.demand, PROFILE, settings).replicas
+    return best_milliseconds(lambda: Foresight.steady(replace(capacity))(pair))
 
 
 def observation(at_seconds: float, fleet: int) -> Observation:
@@ -128,6 +139,7 @@ def main() -> None:
     }
     result: dict[str, object] = {"machine": platform.processor() or platform.machine()}
     result |= {name: round(solve_milliseconds(*case), 3) for name, case in cases.items()}
+    result["foresight_milliseconds"] = round(foresight_milliseconds(), 3)
     result |= {name: round(value, 3) for name, value in ticks().items()}
     text = json.dumps(result, indent=2)
     if output:

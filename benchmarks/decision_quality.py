@@ -15,22 +15,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quality_bounds import Bounds
 from quality_criteria import Against, failures, unknown
-from quality_workloads import RECIPES, Recipe
+from quality_place import USUAL_STARTUP_SECONDS, Place, known_names, present
+from quality_workloads import RECIPES
 
-from policies.config import PolicySettings
 from replay.baselines.registry import BOUND, CEILING, CONTENDERS, COUPLED
-from replay.compare import Case, Run, Stage, as_dict, play
+from replay.compare import Run, as_dict, play
 
-USUAL_STARTUP_SECONDS = 120.0
 STARTUPS_SECONDS = (30.0, 120.0, 300.0)
 PROFILE_ERRORS = (0.0, -0.2, 0.2)
 QUICK = ("sample", "steps", "flash-crowd")
@@ -41,38 +38,9 @@ HEADING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One workload on one kind of fleet."""
-
-    recipe: Recipe
-    startup_seconds: float
-    profile_error: float
-    seed: int
-
-    def case(self, policy: str) -> Case:
-        """A policy, with its default knobs, there."""
-        role = {"startup_seconds": self.startup_seconds}
-        settings = PolicySettings.model_validate({"prefill": role, "decode": role})
-        stage = Stage(
-            profile=self.recipe.profile, settings=settings, profile_error=self.profile_error
-        )
-        return Case(policy=policy, workload=self.recipe, stage=stage, seed=self.seed)
-
-    @property
-    def key(self) -> str:
-        """Names it in the file of bounds."""
-        return f"{self.recipe.name} {self.startup_seconds:g} {self.profile_error:g} {self.seed}"
-
-
 def places(options: argparse.Namespace) -> Iterator[Place]:
-    """Every workload asked for, on every fleet asked for; those without their files are named."""
-    for name in options.only:
-        recipe = RECIPES[name]
-        if recipe.missing:
-            told = ", ".join(recipe.missing)
-            print(f"{name} is left out: no {told} in the folder that TRACES names", file=sys.stderr)
-            continue
+    """Every workload asked for, on every fleet asked for."""
+    for recipe in present(options.only):
         for startup_seconds, profile_error in fleets(options):
             for seed in range(options.seeds):
                 yield Place(recipe, startup_seconds, profile_error, seed)
@@ -183,31 +151,16 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
-def names(known: Sequence[str]) -> Any:  # noqa: ANN401 - an argparse type
-    """Read A,B and refuse what is not known."""
-
-    def read(text: str) -> tuple[str, ...]:
-        found = tuple(part.strip() for part in text.split(","))
-        strange = [name for name in found if name not in known]
-        if strange:
-            raise argparse.ArgumentTypeError(
-                f"no {', '.join(strange)}; there are {', '.join(known)}"
-            )
-        return found
-
-    return read
-
-
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     add = parser.add_argument
     add("--quick", action="store_true", help=f"{', '.join(QUICK)} at 120 s: about three minutes")
-    add("--only", type=names(tuple(RECIPES)), metavar="NAME,..", help=", ".join(RECIPES))
+    add("--only", type=known_names(tuple(RECIPES)), metavar="NAME,..", help=", ".join(RECIPES))
     add("--startup", type=numbers, metavar="SECONDS,..")
     add("--profile-error", type=numbers, metavar="FRACTION,..")
     add("--seeds", type=int, default=1, metavar="N")
-    add("--policies", type=names(tuple(CONTENDERS)), default=POLICIES, metavar="A,B,..")
+    add("--policies", type=known_names(tuple(CONTENDERS)), default=POLICIES, metavar="A,B,..")
     add("--bounds", type=Path, metavar="FILE", help="keeps bounds between runs")
     add("--no-bound", action="store_true", help="compute none; those in --bounds are used")
     add("-o", "--output", type=Path, metavar="FILE", help="JSON, written as rows come")

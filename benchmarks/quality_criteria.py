@@ -65,6 +65,8 @@ def unknown(criterion: Criterion, against: Against) -> list[str]:
 def _served(run: Run, criterion: Criterion, against: Against) -> Iterator[str]:
     attained = run.score.joint_attainment or 0.0
     least = criterion.attainment
+    if least is not None and against.bound_attainment is not None:
+        least = min(least, against.bound_attainment)  # prompts may be too long for the objective
     if criterion.below_ceiling is not None and against.ceiling_attainment is not None:
         least = against.ceiling_attainment - criterion.below_ceiling
     if least is not None and attained < least:

@@ -40,7 +40,7 @@ _STATIC_TICK_SECONDS = 60.0
 class Demo:
     """One offer, one simulated fleet, one service. Time starts at 0 and passes `speed` times."""
 
-    def __init__(self, offer: Offer, *, speed: float, listener: Listener) -> None:
+    def __init__(self, offer: Offer, *, speed: float, listener: Listener, foresee: bool) -> None:
         self._offer = offer
         self._scene = scene = offer.scene
         self._peak = peak_pair(scene.trace, scene.profile, scene.settings)
@@ -62,7 +62,7 @@ class Demo:
             clock=self._view.clock,
             engine=Engine(scene.profile, scene.settings),
             front_end=make_front_end(InMemoryPool(1), scene.profile, scene.settings),
-            settings=LoopSettings(tick_seconds=TICK_SECONDS, act=True),
+            settings=LoopSettings(tick_seconds=TICK_SECONDS, act=True, foresee=foresee),
             listeners=(Telemetry(self._view).observe, listener),
             renew=Refits.of(scene.settings.forecast).renew,
             journal=self._view.journal,

@@ -6,7 +6,7 @@ from planner.prospects import expected, needs, sides
 from planner.quantities import pair
 from policies.config import Slo
 from policies.router import RouterDecision
-from policies.types import Binding, Decision, HoldReason, Prospect
+from policies.types import Binding, Decision, HoldReason, PerRole, Prospect
 
 _BINDS = {
     Binding.TTFT: "TTFT binds",
@@ -21,7 +21,8 @@ _BINDS = {
 }
 
 # What binds a pair and not one of its sides.
-_OF_THE_PAIR = frozenset({Binding.MAXIMUM, Binding.BUDGET, Binding.INFEASIBLE_SLO})
+_SCARCE = frozenset({Binding.MAXIMUM, Binding.BUDGET})
+_OF_THE_PAIR = _SCARCE | {Binding.INFEASIBLE_SLO}
 
 _HOLDS = {
     HoldReason.METRICS_UNKNOWN: "the metrics are unknown",
@@ -31,6 +32,7 @@ _HOLDS = {
     HoldReason.ROLLOUT_IN_PROGRESS: "a rollout is in progress",
     HoldReason.SCALE_IN_STABILISING: "scale-in waits",
     HoldReason.SCALE_OUT_LIMIT: "scale-out is limited",
+    HoldReason.NOT_WORTH_A_START: "a change would not pay for its start-up",
     HoldReason.SCALED_TO_ZERO: "scaled to zero",
     HoldReason.OTHER_WRITER: "somebody else sets the replicas",
     HoldReason.REPLICAS_STUCK: "replicas are stuck",
@@ -47,12 +49,12 @@ def explain(decision: Decision, slo: Slo) -> str:
     3.2 s, 91.2% in time), decode is bound by KV memory (with 3: TTFT p99 2.6 s, 97.1% in time);
     nothing limits it; from the demand of now to that planned for, TTFT p99 is 900 ms to 1.42 s
     (objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), 99.9% to 99.5% of requests in time;
-    the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (5+4: 1.25)". In time are the
-    requests that meet both objectives.
+    the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (3+4: 0.75, 5+4: 1.25)". In time
+    are the requests that meet both objectives.
     """
     reasons, prospect = why(decision, slo), decision.prospect
     said = f"{action(decision)}: {reasons}" if reasons else action(decision)
-    foreseen = outcome(prospect, slo) if prospect is not None else ()
+    foreseen = expectations(prospect, slo, decision.current) if prospect is not None else ()
     return "; ".join((said, *foreseen))
 
 
@@ -99,12 +101,13 @@ def reasons(binding: tuple[Binding, ...], prospect: Prospect, slo: Slo) -> list[
     What binds one side is told with what one replica fewer would break there.
     """
     of_the_pair = binds(tuple(one for one in binding if one in _OF_THE_PAIR))
-    return [part for part in (of_the_pair, sides(prospect, slo)) if part]
+    each = sides(prospect, slo, scarce=not _SCARCE.isdisjoint(binding))
+    return [part for part in (of_the_pair, each) if part]
 
 
-def outcome(prospect: Prospect, slo: Slo) -> list[str]:
+def expectations(prospect: Prospect, slo: Slo, current: PerRole[int] | None = None) -> list[str]:
     """Say what a pair is expected to do, and beside it which sizes the demand calls for."""
-    return [part for part in (expected(prospect, slo), needs(prospect)) if part]
+    return [part for part in (expected(prospect, slo), needs(prospect, current)) if part]
 
 
 def action(decision: Decision) -> str:
@@ -129,7 +132,7 @@ def _held(decision: Decision) -> str:
     if hold is None or hold.reason is HoldReason.ALREADY_RIGHT:
         return ""
     reason = _HOLDS.get(hold.reason, hold.reason.replace("_", " "))
-    # A limiter's own words come at the end of the sentence; twice would be noise.
+    # A limiter's own words come in the next part of the sentence; twice would be noise.
     told = any(limiter.why == hold.detail for limiter in decision.limiters)
     return reason if told or not hold.detail else f"{reason}: {hold.detail}"
 

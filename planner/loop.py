@@ -61,11 +61,16 @@ class Budget(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSettings:
-    """How often to decide, how long a port may take in real seconds, and whether to act."""
+    """How often to decide, how long a port may take in real seconds, and whether to act.
+
+    With `foresee`, what a decision will do is worked out at once, for whoever asks later: a page
+    that is opened asks of every decision in the journal.
+    """
 
     tick_seconds: float = 10.0
     deadline_seconds: float = 8.0
     act: bool = False
+    foresee: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -196,7 +201,17 @@ class Loop:
             return Decision(
                 decided_at_seconds=now_seconds, current=current, target=current, hold=hold
             )
-        return decision
+        return self._foreseen(decision) if self.settings.foresee else decision
+
+    @staticmethod
+    def _foreseen(decision: Decision) -> Decision:
+        """Work out what it will do; a bug there costs the explanation, not the decision."""
+        try:
+            known = decision.prospect is not None
+        except Exception:
+            log.exception("what the decision will do cannot be foreseen")
+            known = False
+        return decision if known else replace(decision, foresight=None)
 
 
 def _current(pools: Pools) -> PerRole[int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.quantities import between, pair, seconds, share
 from policies.config import Slo
-from policies.types import Binding, Expectation, Prospect, Role
+from policies.types import Binding, Expectation, PerRole, Prospect, Role
 
 _BOUND_BY = {
     Binding.TTFT: "bound by TTFT",
@@ -18,11 +18,11 @@ _BOUND_BY = {
 _NO_GAIN = 0.0005  # less than a tenth of a point
 
 
-def sides(prospect: Prospect, slo: Slo) -> str:
-    """Say what each side is there for: what one fewer would break, or one more would buy."""
-    if prospect.sufficient:
-        return ", ".join(_side(prospect, role, slo) for role in Role)
-    return ", ".join(_gain(prospect, role) for role in Role)
+def sides(prospect: Prospect, slo: Slo, *, scarce: bool) -> str:
+    """Say what one fewer on each side would break, or what one more would buy where `scarce`."""
+    if scarce or not prospect.sufficient:
+        return ", ".join(_gain(prospect, role) for role in Role)
+    return ", ".join(_side(prospect, role, slo) for role in Role)
 
 
 def expected(prospect: Prospect, slo: Slo) -> str:
@@ -46,15 +46,19 @@ def expected(prospect: Prospect, slo: Slo) -> str:
     )
 
 
-def needs(prospect: Prospect) -> str:
-    """Say which sizes the demand calls for before rounding, and their ratio; empty for none."""
+def needs(prospect: Prospect, current: PerRole[int] | None = None) -> str:
+    """Say which sizes the demand calls for before rounding, and their ratio; empty for none.
+
+    Beside it stands the ratio of the pair, and of the current one where that is another.
+    """
     needed, ratio = prospect.needed_replicas, prospect.efficient_ratio
     if ratio is None:
         return ""
-    own = prospect.replicas.prefill / prospect.replicas.decode
+    pairs = dict.fromkeys((current or prospect.replicas, prospect.replicas))
+    ratios = ", ".join(f"{pair(one)}: {one.prefill / one.decode:.2f}" for one in pairs)
     return (
         f"the demand calls for {needed.prefill:.1f}+{needed.decode:.1f} replicas, "
-        f"{ratio:.2f} prefill per decode ({pair(prospect.replicas)}: {own:.2f})"
+        f"{ratio:.2f} prefill per decode ({ratios})"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TextIO
 
-from planner.explain import action, explain
+from planner.explain import action, explain, explain_router
 from planner.journal import Record
 from planner.quantities import seconds
 from policies.config import Slo
@@ -20,12 +20,15 @@ class Terminal:
 
     def __init__(self, stream: TextIO, slo: Slo) -> None:
         self._stream = stream
-        self.slo = slo
+        self._slo = slo
         self._overwrites = stream.isatty()
         self._reasons: object = None
 
     def show(self, record: Record) -> None:
         """Write one record."""
+        turn = record.router
+        if turn and turn.decision.changes:
+            self.say(f"{' ' * 8} {explain_router(turn.decision)}")
         line = self._line(record)
         if not self._overwrites:
             self.say(line)
@@ -45,7 +48,7 @@ class Terminal:
         offered = "rate unknown" if rate is None else f"{rate:6.2f} req/s"
         reasons = _reasons(decision)
         known, self._reasons = reasons == self._reasons and not self._overwrites, reasons
-        said = _brief(record) if known else explain(decision, self.slo)
+        said = _brief(record) if known else explain(decision, self._slo)
         return f"{hours(decision.decided_at_seconds)}  {offered}  {said}"
 
 

@@ -21,8 +21,8 @@ from policies.facts import (
     halved,
     leave_to_others,
     measured_leads,
+    pool_notes,
     short_of,
-    stuck_notes,
     supply,
     tightening,
     with_leads,
@@ -34,6 +34,7 @@ from policies.lengths import Lengths
 from policies.level import levels_of
 from policies.memory import Memory, Sized
 from policies.outlook import floor, follow, outlook, told, turn_notes
+from policies.plan import plan
 from policies.profile import Profile
 from policies.types import (
     Binding,
@@ -46,7 +47,6 @@ from policies.types import (
     PerRole,
     Pools,
     PoolState,
-    Trust,
     Unavailable,
 )
 
@@ -60,13 +60,16 @@ _NO_REQUESTS = Shape(
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """The pair to run now, what of it will be needed still when the backlog is cleared, and notes.
+    """The pair wanted, the first move towards it, what of that will last, and notes.
 
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
+    `now` is the level of the load that is seen, without what waits.
     """
 
     solution: Solution
+    planned: PerRole[int]
     lasting: PerRole[int]
+    now: Load
     notes: tuple[str, ...]
 
 
@@ -102,7 +105,7 @@ class Engine:
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
         left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
         notes = (*notes, *fit_notes(granted, decision))
-        told = (*decision.notes, *notes, *stuck_notes(found), *((left,) if left else ()))
+        told = (*decision.notes, *notes, *pool_notes(found), *((left,) if left else ()))
         decision = complete(replace(decision, notes=told), memory.intent)
         return leave_to_others(decision, found), replace(memory, intent=None)
 
@@ -135,14 +138,15 @@ class Engine:
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         shape = memory.shape or shape
         sizing = self._reachable(observation, memory, shape, found)
-        bounds = self._bounds(sizing.solution, found, observation.trust, cap)
+        bounds = self._bounds(sizing, found, observation, cap)
         decision, memory = self._settle(sizing, bounds, memory, now_seconds)
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
-        foresight = foresee(sizing.solution.capacity, self.profile, memory, forecasts)
+        planned = sizing.solution.capacity
+        foresight = foresee(planned, self.profile, memory.calibration, sizing.now, forecasts)
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _reachable(
@@ -156,27 +160,28 @@ class Engine:
 
         The role itself keeps the size wanted, so that what is stuck is still asked for.
         """
-        in_place = found.map(lambda pool: pool.desired_replicas)
         most = supply(found)
-        wanted = self._solve(observation, memory, shape, in_place)
+        wanted = self._solve(observation, memory, shape, found)
         lacks = wanted.solution.replicas.zip(most).map(
             lambda pair: pair[1] is not None and pair[0] > pair[1]
         )
         if not any(lacks):
             return wanted
         beside = Engine(self.profile, short_of(self.settings, most))
-        sizing = beside._solve(observation, memory, shape, None)
+        sizing = beside._solve(observation, memory, shape, found)
         replicas = PerRole.of(
             lambda role: (wanted if lacks[role] else sizing).solution.replicas[role]
         )
-        return replace(sizing, solution=replace(sizing.solution, replicas=replicas))
+        return replace(
+            sizing, solution=replace(sizing.solution, replicas=replicas), planned=replicas
+        )
 
     def _solve(
         self,
         observation: Observation,
         memory: Memory,
         shape: Shape,
-        in_place: PerRole[int] | None,
+        found: PerRole[PoolState],
     ) -> Sizing:
         """Size for the outlook and the work that waits; return the notes for the operator too."""
         slowness = self._slowness(memory)
@@ -193,13 +198,17 @@ class Engine:
             arrival_dispersion=memory.dispersion(self.settings.arrival_dispersion),
             kv_held_factor=memory.kv_held_factor.mean,
         )
-        steady = solve(demand, profile, self.settings, in_place)
-        solution = steady
-        if not waiting.calm:
+        current = found.map(lambda pool: pool.desired_replicas)
+        solution = solve(demand, profile, self.settings, current)
+        offered = replace(demand, load=seen.now.slowed(slowness.prefill))
+        planned = lasting = plan(solution, offered, found)
+        if not waiting.calm and Binding.BUDGET not in solution.binding:
+            # Where GPUs are short already, a backlog would only move them to and fro.
             demand = drained(demand, waiting, profile, self.settings.drain_seconds)
-            solution = solve(demand, profile, self.settings)
+            solution = solve(demand, profile, self.settings, current)
+            planned = solution.replicas
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return Sizing(solution, steady.replicas, tuple(note for note in notes if note))
+        return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
 
     def _slowness(self, memory: Memory) -> PerRole[float]:
         """By how much replicas are taken to be slower than their profile."""
@@ -299,12 +308,17 @@ class Engine:
         return replace(shape, output_tokens=answers)
 
     def _bounds(
-        self, solution: Solution, found: PerRole[PoolState], trust: Trust, cap: GpuCap | None
+        self,
+        sizing: Sizing,
+        found: PerRole[PoolState],
+        observation: Observation,
+        cap: GpuCap | None,
     ) -> guards.Context:
         """What the guards may look at; the raw sizes of the past are added with the newest."""
         return guards.Context(
             current=found.map(lambda pool: pool.desired_replicas),
-            wanted=solution.replicas,
+            wanted=sizing.solution.replicas,
+            planned=sizing.planned,
             recent=(),
             gpus_per_replica=self.profile.gpus_per_replica,
             settings=self.settings,
@@ -312,7 +326,8 @@ class Engine:
             stuck=found.map(lambda pool: pool.stuck_replicas),
             floor=found.map(lambda pool: pool.floor_replicas),
             cap=cap,
-            trust=trust,
+            trust=observation.trust,
+            doubts=observation.problems,
         )
 
     def _settle(
@@ -369,6 +384,7 @@ def _why_nothing_changes(
 
 _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
+    "follow_plan": HoldReason.NOT_WORTH_A_START,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "await_stuck": HoldReason.REPLICAS_STUCK,
     "freeze_rollout": HoldReason.ROLLOUT_IN_PROGRESS,

@@ -107,9 +107,9 @@ def fit_notes(cap: GpuCap | None, decision: Decision) -> tuple[str, ...]:
     full = [role for role in Role if cap.replicas[role] == wanted[role]]
     if Binding.MAXIMUM not in decision.binding or not full:
         return ()
-    most = " and ".join(f"{wanted[role]} {role}" for role in full)
+    most = " and ".join(f"{wanted[role]} in {role}" for role in full)
     why = f": {cap.shortage}" if cap.shortage else ""
-    return (f"no more than {most} replicas fit on the free GPUs{why}",)
+    return (f"as many replicas as fit on the free GPUs, {most}{why}",)
 
 
 def supply(found: PerRole[PoolState]) -> PerRole[int | None]:
@@ -136,13 +136,15 @@ def short_of(settings: PolicySettings, most: PerRole[int | None]) -> PolicySetti
     return settings.model_copy(update=roles)
 
 
-def stuck_notes(found: PerRole[PoolState]) -> tuple[str, ...]:
-    """Say which replicas are not counted as supply, and what is the matter with them."""
+def pool_notes(found: PerRole[PoolState]) -> tuple[str, ...]:
+    """Say which replicas are not counted as supply, and what is the matter with a pool."""
     return tuple(
         f"{role}: {pool.stuck_replicas} of {pool.desired_replicas} replicas are stuck and not "
         f"counted as supply" + "".join(f" ({why})" for why in pool.problems[:1])
-        for role, pool in found.items()
         if pool.stuck_replicas
+        else f"{role}: {'; '.join(pool.problems)}"
+        for role, pool in found.items()
+        if pool.stuck_replicas or pool.problems
     )
 
 

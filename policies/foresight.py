@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from policies.calibration import slowed
+from policies.calibration import Calibration, slowed
 from policies.capacity import Capacity
-from policies.coupling import _Lattice
-from policies.demand import Demand
-from policies.memory import Memory
+from policies.coupling import Lattice
+from policies.demand import Demand, Load
 from policies.profile import Profile
 from policies.types import LoadForecast, Margin, PerRole, Prospect, Role
 
 # A role is ample beside another with this many times its replicas.
 _AMPLE = 100
 _LEAST_UTILISATION = 1e-3
+_IDLE = 1e-9  # a pool less busy than this is needed for nothing
 
 
 @dataclass(frozen=True)
@@ -50,29 +50,32 @@ class Foresight:
         return self._known[replicas]
 
     def _prospect(self, replicas: PerRole[int]) -> Prospect:
-        lattice = _Lattice(self.planned)
+        lattice = Lattice(self.planned)
         return Prospect(
             replicas=replicas,
             now=self.now.expect(replicas),
             likely=self.likely.expect(replicas),
             planned=self.planned.expect(replicas),
-            sufficient=lattice.meets(replicas),
+            sufficient=_sufficient(lattice, replicas),
             margins=PerRole.of(lambda role: _margin(lattice, role, replicas)),
             needed_replicas=PerRole.of(lambda role: _needed(lattice, role, replicas[role])),
         )
 
 
 def foresee(
-    planned: Capacity, profile: Profile, memory: Memory, forecasts: Sequence[LoadForecast]
+    planned: Capacity,
+    profile: Profile,
+    calibration: Calibration,
+    now: Load,
+    forecasts: Sequence[LoadForecast],
 ) -> Foresight:
     """Foresight of a decision: `planned` is what it was solved with, the rest what it knew.
 
     A load that has no forecast yet is likely to stay as it is.
     """
     calibrated = planned.settings.calibrate
-    believed = memory.calibration.map(lambda belief: belief.factor if calibrated else 1.0)
+    believed = calibration.map(lambda belief: belief.factor if calibrated else 1.0)
     as_believed = slowed(profile, believed)
-    offered = memory.loads[-1]
     centre = {
         told.load: told.centre
         for told in forecasts
@@ -80,17 +83,21 @@ def foresee(
     }
 
     def under(**loads: float) -> Capacity:
-        load = replace(offered, **loads).slowed(believed.prefill)
+        load = replace(now, **loads).slowed(believed.prefill)
         demand = replace(planned.demand, load=load, extra_transfers_per_second=0.0)
         return Capacity(as_believed, planned.settings, demand)
 
     return Foresight(planned=planned, likely=under(**centre), now=under())
 
 
-def _margin(lattice: _Lattice, role: Role, pair: PerRole[int]) -> Margin:
+def _sufficient(lattice: Lattice, pair: PerRole[int]) -> bool:
+    return lattice.meets(pair) or lattice.tolerates(pair)
+
+
+def _margin(lattice: Lattice, role: Role, pair: PerRole[int]) -> Margin:
     capacity, count = lattice.capacity, pair[role]
     fewer = pair.but(role, count - 1)
-    spare = count > lattice.low[role] and (lattice.meets(fewer) or not lattice.meets(pair))
+    spare = count > lattice.low[role] and (lattice.meets(fewer) or not _sufficient(lattice, pair))
     return Margin(
         gpus=lattice.cost[role],
         more=capacity.expect(pair.but(role, count + 1)),
@@ -99,7 +106,7 @@ def _margin(lattice: _Lattice, role: Role, pair: PerRole[int]) -> Margin:
     )
 
 
-def _needed(lattice: _Lattice, role: Role, replicas: int) -> float:
+def _needed(lattice: Lattice, role: Role, replicas: int) -> float:
     """Replicas of a role that the demand calls for, not rounded; infinite when no number helps.
 
     n / s, where the demand could grow s times before n replicas of this role, beside plenty of the
@@ -113,12 +120,12 @@ def _needed(lattice: _Lattice, role: Role, replicas: int) -> float:
     if role is Role.DECODE:
         own = capacity.decode_utilisation(replicas)
     utilisation = max(own, capacity.link_utilisation(pair))
-    if utilisation <= 0.0:
+    if utilisation < _IDLE:
         return 0.0
 
     def carries(at: float) -> bool:
         demand = _times(capacity.demand, at / utilisation)
-        ttft, itl = _Lattice(replace(capacity, demand=demand)).attainments(pair)
+        ttft, itl = Lattice(replace(capacity, demand=demand)).attainments(pair)
         return ttft * itl >= lattice.required
 
     low, high = 0.0, 1.0

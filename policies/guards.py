@@ -14,12 +14,14 @@ from policies.types import GpuCap, Limiter, PerRole, Role, Trust
 class Context:
     """What guards may look at.
 
-    `wanted` is the solve's own pair, `current` the pools' desired, `recent` the raw sizes inside
-    the scale-in window.
+    `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
+    desired, `recent` the raw sizes inside the scale-in window, `doubts` what forbids to trust the
+    metrics in full.
     """
 
     current: PerRole[int]
     wanted: PerRole[int]
+    planned: PerRole[int]
     recent: tuple[Sized, ...]
     gpus_per_replica: PerRole[int]
     settings: PolicySettings
@@ -28,9 +30,16 @@ class Context:
     floor: PerRole[int]
     cap: GpuCap | None
     trust: Trust
+    doubts: tuple[str, ...] = ()
 
 
 Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
+
+
+def follow_plan(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Take the first move towards the pair wanted, which may not be all of it."""
+    del target
+    return context.planned, "that is the cheapest way there, start-ups and misses counted"
 
 
 def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -94,7 +103,8 @@ def grow_on_partial_metrics(target: PerRole[int], context: Context) -> tuple[Per
         return target, ""
     return (
         PerRole.of(lambda role: max(target[role], context.current[role])),
-        "no scale-in while some of the metrics are missing or contradict each other",
+        "no scale-in while some of the metrics are missing or contradict each other"
+        + "".join(f": {doubt}" for doubt in context.doubts[:1]),
     )
 
 
@@ -143,6 +153,7 @@ def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 
 # The order is part of the meaning: what delays a change comes before what may never be broken.
 GUARDS: tuple[Guard, ...] = (
+    follow_plan,
     stabilise_scale_in,
     limit_scale_out,
     await_stuck,

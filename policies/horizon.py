@@ -26,12 +26,14 @@ def cheapest_path(
     slot_cost: Callable[[int], Floats],
     start_cost: PerRole[float],
     first: PerRole[int],
+    sizes: PerRole[Floats] | None = None,
 ) -> Path:
     """Find the sizes of least total cost over `slots` slots, exactly.
 
     `slot_cost(t)[p, d]` is what holding p prefill and d decode replicas through slot t costs
     (infinite where it is not allowed); each replica added costs `start_cost` of its role once,
     removing one is free. `first` is held before slot 0. Shapes must not change over time.
+    With `sizes`, ascending, p and d are places in it, and so are `first` and the path.
 
     Dynamic programming backwards: V_t(n) = min over m of start(n -> m) + c_t(m) + V_{t+1}(m).
     Because starts cost in proportion, each minimum is two running minima per axis, so a slot costs
@@ -41,10 +43,11 @@ def cheapest_path(
     value: Floats | float = 0.0
     for slot in reversed(range(slots)):
         ahead[slot] = slot_cost(slot) + value
-        value = _cheapest_move(ahead[slot], start_cost)
+        sizes = sizes or PerRole(*(np.arange(n, dtype=np.float64) for n in ahead[slot].shape))
+        value = _cheapest_move(ahead[slot], start_cost, sizes)
     pairs, pair, cost = [], first, 0.0
     for slot in range(slots):
-        total = ahead[slot] + _moves_from(pair, ahead[slot].shape, start_cost)
+        total = ahead[slot] + _moves_from(pair, start_cost, sizes) if sizes else ahead[slot]
         prefill, decode = np.unravel_index(int(np.argmin(total)), total.shape)
         if slot == 0:
             cost = float(total[prefill, decode])
@@ -53,10 +56,10 @@ def cheapest_path(
     return Path(tuple(pairs), cost)
 
 
-def _cheapest_move(value: Floats, start_cost: PerRole[float]) -> Floats:
+def _cheapest_move(value: Floats, start_cost: PerRole[float], sizes: PerRole[Floats]) -> Floats:
     """For every pair before, the least of the move's cost and the value after it."""
-    for axis, cost in enumerate(start_cost):
-        counts = np.arange(value.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
+    for axis, (cost, each) in enumerate(zip(start_cost, sizes, strict=True)):
+        counts = each.reshape((-1, 1) if axis == 0 else (1, -1))
         fewer = np.minimum.accumulate(value, axis=axis)
         more = np.flip(
             np.minimum.accumulate(np.flip(value + cost * counts, axis=axis), axis=axis), axis=axis
@@ -65,7 +68,9 @@ def _cheapest_move(value: Floats, start_cost: PerRole[float]) -> Floats:
     return value
 
 
-def _moves_from(pair: PerRole[int], shape: tuple[int, ...], start_cost: PerRole[float]) -> Floats:
-    prefill = start_cost.prefill * np.maximum(np.arange(shape[0]) - pair.prefill, 0)
-    decode = start_cost.decode * np.maximum(np.arange(shape[1]) - pair.decode, 0)
+def _moves_from(pair: PerRole[int], start_cost: PerRole[float], sizes: PerRole[Floats]) -> Floats:
+    prefill, decode = (
+        cost * np.maximum(each - each[place], 0.0)
+        for cost, each, place in zip(start_cost, sizes, pair, strict=True)
+    )
     return np.asarray(prefill[:, None] + decode[None, :])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from forecasting.events import Calendar, Event
-from forecasting.forecast import Forecast, Mode
+from forecasting.forecast import Mode
 from forecasting.target import Target
 from forecasting.tracker import ALWAYS, Tracker, TrackerSettings
 from policies.config import ForecastSettings, PolicySettings
@@ -117,19 +117,22 @@ def floor(settings: PolicySettings, now_seconds: float) -> PerRole[float]:
     return PerRole.of(promised)
 
 
-def _told_at_most(forecast: Forecast, seen: float) -> float:
+def _told_at_most(tracker: Tracker, seen: float) -> float:
     """Upper quantile, as far as there is evidence for it; 0 where nothing is forecast.
 
     One jump that nobody foresaw makes a whole window of forecasts too low, and the quantile of
     errors that remembers it would promise the same jump again for hours. Where no model has shown
-    that it foresees anything, the promise stays near the load that is seen.
+    that it foresees anything, the promise stays near the load that is seen; while the load is off
+    its path, nothing is promised beyond it.
     """
+    forecast = tracker.forecast
     upper, centre = forecast.upper, forecast.centre
     if upper is None or centre is None or math.isnan(upper):
         return 0.0
     if forecast.mode is Mode.ENSEMBLE:
         return upper
-    return min(upper, _MOST_WITHOUT_MODEL * max(centre, seen))
+    doubt = 1.0 if tracker.alertness.reactive else _MOST_WITHOUT_MODEL
+    return min(upper, doubt * max(centre, seen))
 
 
 def outlook(trackers: tuple[Tracker, ...], seen: Levels, least: PerRole[Load]) -> Load:
@@ -137,7 +140,7 @@ def outlook(trackers: tuple[Tracker, ...], seen: Levels, least: PerRole[Load]) -
 
     def most(tracker: Tracker, load: Followed) -> float:
         return max(
-            _told_at_most(tracker.forecast, load.value(seen.now)),
+            _told_at_most(tracker, load.value(seen.now)),
             *(load.value(at) for at in (*seen, least[load.role])),
         )
 

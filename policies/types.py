@@ -195,6 +195,7 @@ class HoldReason(StrEnum):
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     SCALE_IN_STABILISING = "scale_in_stabilising"
     SCALE_OUT_LIMIT = "scale_out_limit"
+    NOT_WORTH_A_START = "not_worth_a_start"
     SCALED_TO_ZERO = "scaled_to_zero"
     OTHER_WRITER = "other_writer"
     REPLICAS_STUCK = "replicas_stuck"
@@ -276,8 +277,8 @@ class Prospect:
 
     `planned` is under the demand planned for, as are margins and needs; `likely` and `now` are
     under the centre of the forecast and the demand seen now. `sufficient` says whether the pair
-    is as good as the solve asks. `needed_replicas` is not rounded; infinite when no number helps.
-    How each is worked out: `policies.foresight`.
+    meets the objective, or misses so little that the solve would keep it. `needed_replicas` is
+    not rounded; infinite when no number helps. How each is worked out: `policies.foresight`.
     """
 
     replicas: PerRole[int]

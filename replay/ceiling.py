@@ -42,9 +42,10 @@ def ceiling(scene: Scene) -> Schedule:
     seen = _Past(scene)
     asked = [seen.needed(tick) for tick in range(len(seen))]
     plenty = [seen.plenty(tick) for tick in range(len(seen))]
-    # Plenty is kept until it has come and the queue is gone.
-    kept_seconds = max(s.median_seconds for s in scene.physics.startup_seconds)
-    kept = math.ceil((kept_seconds + _REMEMBERED_SECONDS) / scene.tick_seconds)
+    # Kept until it has come, and remembered for as long as all that was offered: where bursts
+    # return every few minutes (Azure code), a fleet sized for what was offered stands ready.
+    startup_seconds = max(startup.median_seconds for startup in scene.physics.startup_seconds)
+    kept = math.ceil((startup_seconds + _REMEMBERED_SECONDS) / scene.tick_seconds)
     sizes = tuple(
         _largest([asked[tick], *plenty[max(0, tick - kept) : tick + 1]])
         for tick in range(len(seen))

@@ -14,7 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 from prometheus_client.parser import text_string_to_metric_families
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _HINTS = {
     "prometheus": "apt-get install prometheus",

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from planner.api.schemas import Answer, Expectation, Margins, Needed, Number, Replicas
-from planner.explain import outcome, reasons
+from planner.explain import expectations, reasons
 from planner.quantities import pair
 from policies.config import PolicySettings, Slo
 from policies.coupling import Solution
@@ -144,4 +144,4 @@ def _sentence(solution: Solution, prospect: Prospect, slo: Slo) -> str:
     size = f"{pair(solution.replicas)} replicas on {solution.gpus} GPUs"
     why = reasons(solution.binding, prospect, slo)
     missing = [solution.shortfall] if solution.shortfall else []
-    return f"{size}: " + "; ".join([*why, *missing, *outcome(prospect, slo)])
+    return f"{size}: " + "; ".join([*why, *missing, *expectations(prospect, slo)])

@@ -147,7 +147,9 @@ class Prospect(Answer):
         description="under the quantile planned for, with the work that waits, on replicas one "
         "standard deviation slower than believed"
     )
-    sufficient: bool = Field(description="whether the pair is as good as the solve asks")
+    sufficient: bool = Field(
+        description="whether the pair meets the objective, or misses so little that it is kept"
+    )
     margins: Margins = Field(description="under the demand planned for")
     needed_replicas: Needed
     efficient_ratio: Number = Field(

@@ -8,7 +8,6 @@ import json
 import math
 import sys
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 from planner import logs
@@ -17,12 +16,10 @@ from planner.commands.arguments import port, positive, rate_scale
 from planner.config import DEFAULT_PROFILE, load_profile
 from planner.demo import Demo
 from planner.errors import UserError
-from planner.explain import explain
-from planner.journal import Record
 from planner.offer import Offer, make_offer
 from planner.service import listening, until_signalled
 from planner.terminal import Terminal, hours
-from policies.config import PolicySettings
+from policies.config import PolicySettings, RouterSettings
 from replay.traces import Trace, TraceError, open_trace
 from replay.traces.sample import sample_trace
 
@@ -49,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"simulated seconds per real one (default: so that it lasts {_RUN_SECONDS:g} s)",
     )
+    add(
+        "--router",
+        type=positive,
+        metavar="R",
+        help="attach a front end, each of whose replicas carries R requests/s of the scaled trace",
+    )
     add("--port", type=port, default=8080, help="of the page (default %(default)s)")
     add("--headless", action="store_true", help="no page, and no waiting unless --speed is given")
     add("--json", action="store_true", help="print the summary as JSON, all else on stderr")
@@ -58,15 +61,19 @@ def run(args: argparse.Namespace) -> int:
     """Replay the workload and print what it took; Ctrl-C ends it early with what there is."""
     watch = Stopwatch()
     logs.configure("warning", "text")
-    settings = PolicySettings()
+    settings = PolicySettings(router=_router(args.router))
     terminal = Terminal(sys.stderr if args.json else sys.stdout, settings.slo)
     try:
         trace = _trace(args)
         profile = load_profile(args.profile)
         offer = make_offer(trace, profile, settings, factor=args.rate_scale, seed=args.seed)
         terminal.say(_opening(offer))
-        show = terminal.show if args.headless else partial(_show, terminal)
-        demo = Demo(offer, speed=_speed(args, offer), listener=show)
+        demo = Demo(
+            offer,
+            speed=_speed(args, offer),
+            listener=terminal.show,
+            foresee=not args.headless,
+        )
         asyncio.run(_play(demo, None if args.headless else args.port, terminal))
         terminal.say("comparing with a static fleet ...")
         outcome = demo.outcome()
@@ -79,6 +86,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _router(requests_per_second: float | None) -> RouterSettings | None:
+    if requests_per_second is None:
+        return None
+    return RouterSettings(requests_per_second_per_replica=requests_per_second)
+
+
 def _trace(args: argparse.Namespace) -> Trace:
     if args.trace is None:
         return sample_trace(args.seed)
@@ -89,12 +102,6 @@ def _speed(args: argparse.Namespace, offer: Offer) -> float:
     if args.speed is not None:
         return float(args.speed)
     return math.inf if args.headless else max(1.0, offer.span_seconds / _RUN_SECONDS)
-
-
-def _show(terminal: Terminal, record: Record) -> None:
-    """Write a line, and work out between ticks what the page will ask of every decision at once."""
-    terminal.show(record)
-    explain(record.decision, terminal.slo)
 
 
 def _opening(offer: Offer) -> str:

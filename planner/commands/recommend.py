@@ -8,7 +8,7 @@ from functools import partial
 from planner.api.recommendation import Recommendation
 from planner.commands.arguments import positive, positive_int
 from planner.config import DEFAULT_PROFILE, load_profile
-from planner.explain import outcome, reasons
+from planner.explain import expectations, reasons
 from policies.config import PolicySettings, Slo
 from policies.coupling import Solution
 from policies.foresight import Foresight
@@ -71,4 +71,4 @@ def _text(solution: Solution, prospect: Prospect, profile: str) -> str:
     size = f"prefill {pair.prefill}, decode {pair.decode}: {solution.gpus} GPUs under {profile}"
     why = reasons(solution.binding, prospect, slo)
     missing = [f"short of the objective: {solution.shortfall}"] if solution.shortfall else []
-    return "\n".join([size, *why, *missing, *outcome(prospect, slo)])
+    return "\n".join([size, *why, *missing, *expectations(prospect, slo)])

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from planner.clock import WallClock
 from planner.commands.arguments import positive
+from planner.config import load
 from planner.errors import UserError
-from planner.metrics.config import MetricsConfig
+from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.past import read_past
 from replay.traces.observed import write_observations
 
@@ -23,10 +24,16 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to read, which part of the past, and where to write."""
     add = parser.add_argument
-    add("--prometheus", required=True, metavar="URL", help="server to read from")
-    add("--model", required=True, help="model name, as the serving stack labels it")
-    add("--preset", default="dynamo", help="the stack's metric names (default %(default)s)")
-    add("--namespace", help="Kubernetes namespace")
+    add(
+        *("-c", "--config"),
+        type=Path,
+        metavar="FILE",
+        help="configuration of `planner run`: its server, access, preset, labels and queries",
+    )
+    add("--prometheus", metavar="URL", help="server to read from, in place of the file's")
+    add("--model", help="model name, as the serving stack labels it, in place of the file's")
+    add("--preset", help="the stack's metric names (default: the file's, or dynamo)")
+    add("--namespace", help="Kubernetes namespace, in place of the file's")
     add("--start", required=True, help="2026-11-01T08:00, unix seconds, or back from now: 7d, 12h")
     add("--end", default="0s", help="the same (default: now)")
     add("--step", type=positive, default=60.0, help="seconds (default %(default)g)")
@@ -40,11 +47,12 @@ def export(args: argparse.Namespace) -> int:
     start, end = _time(args.start, now), _time(args.end, now)
     if not start < end:
         raise UserError(f"--start {args.start} is not before --end {args.end}")
-    past = asyncio.run(read_past(_config(args), start, end, args.step))
+    config = _config(args)
+    past = asyncio.run(read_past(config, start, end, args.step))
     if not past.observations:
         why = "; ".join(past.problems) or f"no data between {args.start} and {args.end}"
         raise UserError(f"nothing to export: {why}")
-    write_observations(args.output, past.observations, step_seconds=args.step, model=args.model)
+    write_observations(args.output, past.observations, step_seconds=args.step, model=config.model)
     for problem in past.problems:
         print(f"warning: {problem}")
     known = sum(seen.requests_per_second is not None for seen in past.observations)
@@ -56,16 +64,21 @@ def export(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> MetricsConfig:
+    """The file's metrics, if one is given, with what the arguments say in place of it."""
+    said = {
+        "url": args.prometheus,
+        "model": args.model,
+        "preset": args.preset,
+        "namespace": args.namespace,
+        "window_seconds": max(args.step, 60.0),
+        "source": SourceKind.PROMETHEUS if args.prometheus else None,
+    }
+    given = {name: value for name, value in said.items() if value is not None}
+    written = load(args.config).metrics.model_dump(exclude_unset=True) if args.config else {}
+    if not {"url", "model"} <= {**written, **given}.keys():
+        raise UserError("give --prometheus and --model, or a --config that has both")
     try:
-        return MetricsConfig.model_validate(
-            {
-                "url": args.prometheus,
-                "model": args.model,
-                "preset": args.preset,
-                "namespace": args.namespace,
-                "window_seconds": max(args.step, 60.0),
-            }
-        )
+        return MetricsConfig.model_validate({**written, **given})
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -52,15 +52,15 @@ class FleetCollector(Collector):
         return EXPORTERS[self.stack](Shown(tally, gauges, self.model))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity
 class _OnePod(Collector):
     """The series of one pod; None are those without a pod, which a front end shows."""
 
-    whole: Collector
+    whole: tuple[Metric, ...]
     pod: str | None
 
     def collect(self) -> Iterator[Metric]:
-        for family in self.whole.collect():
+        for family in self.whole:
             mine = [s for s in family.samples if s.labels.get("pod") == self.pod]
             if mine:
                 part = Metric(family.name, family.documentation, family.type)
@@ -70,8 +70,9 @@ class _OnePod(Collector):
 
 def pod_pages(collector: Collector) -> dict[str, bytes]:
     """The same series as one page per pod, the front end's under the name `frontend-0`."""
-    pods = {s.labels.get("pod") for family in collector.collect() for s in family.samples}
-    return {pod or "frontend-0": page(_OnePod(collector, pod)) for pod in pods}
+    whole = tuple(collector.collect())
+    pods = {s.labels.get("pod") for family in whole for s in family.samples}
+    return {pod or "frontend-0": page(_OnePod(whole, pod)) for pod in pods}
 
 
 def page(collector: Collector) -> bytes:

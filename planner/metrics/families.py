@@ -52,6 +52,13 @@ class Shown:
         return family
 
 
+def gauge(name: str, labels: Mapping[str, str], value: float) -> Metric:
+    """A gauge with one series."""
+    family = GaugeMetricFamily(name, name, labels=tuple(labels))
+    family.add_metric(tuple(labels.values()), value)
+    return family
+
+
 def counter(name: str, labels: Mapping[str, str], value: float) -> Metric:
     """A counter; its sample gets the suffix `_total`."""
     return counters(name, [(labels, value)])

@@ -72,12 +72,14 @@ def label_values(label: str, name: str) -> str:
     return f"count by ({label}) ({name}{{$where}})"
 
 
-def pods(role: str, matchers: str, reporting: tuple[str, ...]) -> dict[str, Signal]:
-    """How well the pods of a role are seen; `reporting` are gauges that each pod has."""
+def pods(
+    role: str, matchers: str, gauges: tuple[str, ...], counters: tuple[str, ...] = ()
+) -> dict[str, Signal]:
+    """How well the pods of a role are seen, by gauges that each pod has; counters have an age."""
     up = select("up", matchers)
     return {
         f"{role}_age_seconds": Signal(
-            tuple(age(name, matchers) for name in reporting),
+            tuple(age(name, matchers) for name in (*gauges, *counters)),
             meaning=f"time since the newest sample of a {role} pod",
         ),
         f"{role}_coverage_fraction": Signal(
@@ -88,7 +90,7 @@ def pods(role: str, matchers: str, reporting: tuple[str, ...]) -> dict[str, Sign
             meaning=f"{role} pods that answered their last scrape",
         ),
         f"{role}_reporting_pods": Signal(
-            tuple(f"count(count by (pod) ({select(name, matchers)}))" for name in reporting),
+            tuple(f"count(count by (pod) ({select(name, matchers)}))" for name in gauges),
             meaning=f"{role} pods whose gauges are counted",
         ),
     }

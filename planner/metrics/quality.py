@@ -7,7 +7,8 @@
 | for and unknown, or its newest sample too old          |                |               |
 | the stack has no such signal, and no latency that      | scale-out only | may only add  |
 | would show what it shows: TTFT, or ITL of decode       |                |               |
-| too few pods of a role answered, or fewer than ready   | scale-out only | may only add  |
+| too few pods of a role answered, or fewer than ready,  | scale-out only | may only add  |
+| or too few of them show their queues                   |                |               |
 | two signals contradict each other                      | scale-out only | may only add  |
 | else                                                   | full           | follows       |
 
@@ -56,7 +57,12 @@ def judge(evidence: Evidence, settings: QualitySettings) -> Observation:
     doubts = list(_gaps(evidence))
     seen, old = _without_old(evidence.now, settings.max_age_seconds)
     found = findings(replace(evidence, now=seen))
-    doubts += [*old, *_partial(seen, settings), *(finding.problem for finding in found)]
+    doubts += [
+        *old,
+        *_partial(seen, settings),
+        *_silent(evidence, settings),
+        *(finding.problem for finding in found),
+    ]
     trust = Trust.SCALE_OUT_ONLY if doubts else Trust.FULL
     for finding in found:
         seen = finding.leave_out(seen)
@@ -124,6 +130,17 @@ def _partial(seen: Observation, settings: QualitySettings) -> Iterator[str]:
             yield (
                 f"only {coverage:.0%} of the {role} pods answered their last scrape "
                 f"(metrics.quality.min_coverage_fraction is {settings.min_coverage_fraction:g})"
+            )
+
+
+def _silent(evidence: Evidence, settings: QualitySettings) -> Iterator[str]:
+    """Pods that answer without showing what is summed: of 4 pods 3 show 30 requests, not 40."""
+    for role, live in evidence.now.live_pods.items():
+        showing = evidence.reading.number(f"{role}_reporting_pods")
+        if live and showing is not None and showing < settings.min_coverage_fraction * live:
+            yield (
+                f"only {showing:.0f} of the {live:.0f} {role} pods that answer show how many "
+                "requests they hold: the others run another version, or are no engines"
             )
 
 

@@ -96,7 +96,7 @@ class Server:
                 retry=Retry(total=0),
                 timeout=self._config.deadline_seconds,
             )
-            rows = tuple(_rows(ask(client)))
+            rows = tuple(rows_of(ask(client)))
         return Reply(rows, tuple(warnings))
 
     def _identify(self, session: requests.Session) -> None:
@@ -159,16 +159,20 @@ class _SentHeaders(AuthBase):
         return request
 
 
-def _rows(rows: Rows) -> Iterator[Row]:
-    """Read vectors and matrices; values are strings, NaN and Inf among them."""
+def rows_of(rows: Rows) -> Iterator[Row]:
+    """Read vectors and matrices; values are strings, NaN and Inf among them.
+
+    ValueError if they are anything else, or without a point.
+    """
     try:
         for row in rows:
-            points = row["values"] if "values" in row else [row["value"]]
-            yield Row(
-                {str(name): str(value) for name, value in row["metric"].items()},
-                tuple((float(at), float(value)) for at, value in points),
-            )
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+            values = row["values"] if "values" in row else [row["value"]]
+            labels = {str(name): str(value) for name, value in row["metric"].items()}
+            points = tuple((float(at), float(value)) for at, value in values)
+            if not points:
+                raise ValueError("its answer has a series without a point")
+            yield Row(labels, points)
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError("its answer is no vector") from error
 
 

@@ -10,6 +10,7 @@ from planner.workloads.kind import (
     PoolKind,
     Reading,
     Write,
+    amiss,
     condition,
     count,
     dig,
@@ -44,5 +45,6 @@ class Deployment(PoolKind):
             # Pods that the API server refuses to create, for quota or admission.
             refused=max(0, desired - held) if failed else 0,
             by_deletion_cost=True,
-            problems=(str(failed.get("message")),) if failed else (),
+            # False when it has not got ahead for progressDeadlineSeconds.
+            problems=amiss(found, when_true=("ReplicaFailure",), when_false=("Progressing",)),
         )

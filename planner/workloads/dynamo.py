@@ -14,6 +14,8 @@ from planner.workloads.kind import (
     Reading,
     UnexpectedShapeError,
     Write,
+    amiss,
+    condition,
     count,
     dig,
     named_item,
@@ -70,6 +72,7 @@ class DynamoGraphDeployment(PoolKind):
             gpus_per_replica=status.get("gpusPerReplica") or times(_node_gpus(component), nodes),
             floor=int(component.get("minAvailable") or 1),
             by_deletion_cost=status.get("componentKind") == "Deployment",
+            problems=_problems(found),
             rollout_in_progress=dig(found, "status", "rollingUpdate", "phase")
             in {"Pending", "InProgress"}
             or count(status, "replicas") > count(status, "updatedReplicas"),
@@ -99,6 +102,15 @@ class DynamoGraphDeployment(PoolKind):
         """Both ways of writing: which one applies is the object's choice."""
         main = Permission(_GROUP, self.resource.plural, ("get", "patch"))
         return main, scale_only(Resource(_GROUP, self.version, _ADAPTERS))
+
+
+def _problems(found: Json) -> tuple[str, ...]:
+    """Trouble that waiting does not mend; a graph whose pods still start is only not ready."""
+    no_levels = amiss(found, when_false=("TopologyLevelsAvailable",))
+    ready = condition(found, "Ready", "False") or {}
+    if ready.get("reason") != "insufficient_capacity":
+        return no_levels
+    return (*no_levels, *amiss(found, when_false=("Ready",)))
 
 
 def _node_gpus(component: Json) -> int | None:

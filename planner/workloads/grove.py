@@ -14,7 +14,7 @@ from planner.workloads.kind import (
     PoolKind,
     Reading,
     Write,
-    condition,
+    amiss,
     count,
     dig,
     pod_gpus,
@@ -41,7 +41,8 @@ class PodClique(PoolKind):
             gpus_per_replica=pod_gpus(dig(found, "spec", "podSpec")),
             floor=int(dig(found, "spec", "minAvailable") or max(1, desired)),
             rollout_in_progress=_rolling(found),
-            problems=_problems(found),
+            starts_after=tuple(dig(found, "spec", "startsAfter") or ()),
+            problems=amiss(found, when_true=_TROUBLES),
         )
 
 
@@ -64,15 +65,10 @@ class PodCliqueScalingGroup(PoolKind):
             ),
             floor=int(dig(found, "spec", "minAvailable") or 1),
             rollout_in_progress=_rolling(found),
-            problems=_problems(found),
+            problems=amiss(found, when_true=_TROUBLES),
         )
 
 
 def _rolling(found: Json) -> bool:
     progress = (dig(found, "status", name) for name in _PROGRESS)
     return any(each is not None and not each.get("updateEndedAt") for each in progress)
-
-
-def _problems(found: Json) -> tuple[str, ...]:
-    true = [(kind, condition(found, kind)) for kind in _TROUBLES]
-    return tuple(f"{kind}: {each.get('message', '')}" for kind, each in true if each)

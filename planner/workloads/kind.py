@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,7 +61,8 @@ class Reading:
     `ready` is None where the object does not count whole replicas: the pods are counted then.
     `refused` replicas were asked for and cannot even be created. `writer` names another autoscaler
     that the object itself configures. `by_deletion_cost` says that its controller asks the pods'
-    annotation whom a scale-in deletes.
+    annotation whom a scale-in deletes. `starts_after` names what a replica waits for while it
+    starts; the wait is part of its lead time.
     """
 
     desired: int
@@ -74,6 +75,7 @@ class Reading:
     refused: int = 0
     writer: str | None = None
     by_deletion_cost: bool = False
+    starts_after: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -173,12 +175,24 @@ def count(found: Json, *path: str) -> int:
     return int(dig(found, *path) or 0)
 
 
-def condition(found: Json, kind: str) -> Json | None:
-    """The status condition of that type, if it is true."""
+def condition(found: Json, kind: str, status: str = "True") -> Json | None:
+    """The status condition of that type, if it has that status."""
     for each in dig(found, "status", "conditions") or []:
-        if each.get("type") == kind and each.get("status") == "True":
+        if each.get("type") == kind and each.get("status") == status:
             return dict(each)
     return None
+
+
+def amiss(
+    found: Json, *, when_true: Iterable[str] = (), when_false: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Conditions that tell of trouble, each by its type and message."""
+    wrong = {(kind, "True") for kind in when_true} | {(kind, "False") for kind in when_false}
+    return tuple(
+        f"{each['type']} is {each['status']}: {each.get('message') or each.get('reason') or ''}"
+        for each in dig(found, "status", "conditions") or []
+        if (each.get("type"), each.get("status")) in wrong
+    )
 
 
 def selector_text(selector: Mapping[str, Any] | None) -> str:

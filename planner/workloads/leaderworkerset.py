@@ -37,8 +37,14 @@ class LeaderWorkerSet(PoolKind):
                 pods_per_replica=group_size(found["spec"]),
             ),
             gpus_per_replica=group_gpus(found["spec"]),
+            starts_after=_start_order(found),
             rollout_in_progress=condition(found, "UpdateInProgress") is not None,
         )
+
+
+def _start_order(found: Json) -> tuple[str, ...]:
+    """With LeaderReady, workers are created only when their leader is ready."""
+    return ("its own leader",) if dig(found, "spec", "startupPolicy") == "LeaderReady" else ()
 
 
 def group_size(spec: Json) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from datetime import UTC, datetime
 
 import structlog
@@ -20,6 +21,8 @@ from policies.types import Hold, PerRole, Role
 
 EVENTS = Resource("", "v1", "events")
 ANNOTATION = "pd-planner/last-decision"
+_HOLD = "Hold"
+_EVENT_LIVES_SECONDS = 3600.0  # what API servers keep Events for, unless told otherwise
 
 log = structlog.get_logger(__name__)
 
@@ -32,21 +35,32 @@ class Notices:
         self._settings = config.notices
         self._targets = {n: pool.target(config.namespace) for n, pool in config.pools.items()}
         self._kinds = {name: str(pool.kind) for name, pool in config.pools.items()}
-        self._told: dict[str, str] = {}
+        self._told: dict[tuple[str, str], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, record: Record) -> None:
         """Tell what is new in a tick."""
         for pool, reason, message in (*_news(record), *_router_news(record.router)):
-            # A hold's detail changes with its numbers; its reason is what makes it news.
-            key = reason if reason.startswith("Hold") else f"{reason}: {message}"
-            if self._told.get(pool) == key:
-                continue
-            self._told[pool] = key
             now_seconds = record.decision.decided_at_seconds
+            if not self._is_news(pool, reason, message, now_seconds):
+                continue
             task = asyncio.ensure_future(self._tell(pool, reason, message, now_seconds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _is_news(self, pool: str, reason: str, message: str, now_seconds: float) -> bool:
+        """Whether it was not told since the pool's last change, nor within the hour.
+
+        A hold's detail changes with its numbers, and its reason to and fro; neither is news.
+        """
+        held = reason.startswith(_HOLD)
+        key = (pool, reason if held else f"{reason}: {message}")
+        if now_seconds - self._told.get(key, -math.inf) < _EVENT_LIVES_SECONDS:
+            return False
+        if not held:
+            self._told = {known: at for known, at in self._told.items() if known[0] != pool}
+        self._told[key] = now_seconds
+        return True
 
     async def settle(self) -> None:
         """Wait until all is told."""
@@ -103,7 +117,7 @@ def _router_news(turn: RouterTick | None) -> News:
 
 def _reason(hold: Hold) -> str:
     """A hold's reason as an Event has it: `metrics_stale` is HoldMetricsStale."""
-    return "Hold" + "".join(word.title() for word in hold.reason.split("_"))
+    return _HOLD + "".join(word.title() for word in hold.reason.split("_"))
 
 
 def _event(target: Target, kind: str, reason: str, message: str, now_seconds: float) -> Json:

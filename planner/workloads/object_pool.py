@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
@@ -12,7 +13,7 @@ from planner.workloads.deletion import DeletionOrder, WorkOfPods
 from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, count, dig
 from planner.workloads.patch import is_conflict, patch_of
 from planner.workloads.pods import Census, take_census
-from planner.workloads.writers import find_autoscaler, last_manager
+from planner.workloads.writers import find_autoscaler, find_owner, last_manager
 from policies.config import Section
 from policies.types import PoolState, Unavailable
 
@@ -65,7 +66,8 @@ class ObjectPool:
         self._kind = kind
         self._manners = manners
         self._seen: Seen | None = None
-        self._ours: frozenset[int] | None = None  # counts that we have seen or asked for
+        self._known: int | None = None  # the count seen last
+        self._asked = deque[int](maxlen=4)  # counts that we wrote lately, answered or not
         self._advice = Advice(manners.respect_change_seconds)
         self._deletion = DeletionOrder(api, work) if manners.mark_pods_to_delete else None
         self._read_at_seconds = 0.0
@@ -83,7 +85,9 @@ class ObjectPool:
         except (KubeError, UnexpectedShapeError) as error:
             return Unavailable(str(error))
         self._seen = seen
-        self._ours = frozenset({seen.desired})
+        self._known = seen.desired
+        if self._asked and self._asked[-1] == seen.desired:
+            self._asked.clear()
         census = take_census(
             pods, seen.reading.pods, now_seconds, self._manners.stuck_after_seconds
         )
@@ -131,7 +135,7 @@ class ObjectPool:
 
     async def before_write(self, seen: Seen, replicas: int) -> None:
         """Remember the count as our own, whether or not an answer arrives; mark who is to go."""
-        self._ours = (self._ours or frozenset()) | {replicas}
+        self._asked.append(replicas)
         surplus = seen.desired - replicas
         if self._deletion is not None and surplus > 0 and seen.reading.by_deletion_cost:
             await self._deletion.mark(await self.pods(seen), surplus, self._read_at_seconds)
@@ -168,8 +172,9 @@ class ObjectPool:
 
     async def _find_writer(self, seen: Seen, now_seconds: float) -> str | None:
         """An autoscaler on the object, or a change of somebody else's that is still respected."""
-        if seen.reading.writer is not None:
-            return seen.reading.writer
+        owner = seen.reading.writer or find_owner(seen.found)
+        if owner is not None:
+            return owner
         if self._manners.watch_autoscalers:
             targets = (self.target, seen.reading.write.target)
             autoscaler = await find_autoscaler(self._api, targets)
@@ -184,9 +189,14 @@ class ObjectPool:
         return None
 
     def _changed_by_another(self, desired: int, now_seconds: float) -> bool:
-        if self._ours is None or desired in self._ours:
+        """Whether the count is neither what we saw, nor what we wrote, nor what we advised.
+
+        What we wrote stays ours even when a cache shows the count before it once more.
+        """
+        if self._known is None:
             return False
-        return not self._advice.followed(self._ours, desired, now_seconds)
+        ours = {self._known, *self._asked}
+        return desired not in ours and not self._advice.followed(ours, desired, now_seconds)
 
 
 def _state(seen: Seen, census: Census, other_writer: str | None) -> PoolState:

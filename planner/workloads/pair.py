@@ -61,9 +61,10 @@ class PairedWorkload:
             for role in order:
                 self._remember(role, target[role])
             return ()
+        short = bool(failures)
         for role in order:
             grows = target[role] > _desired(self._last[role])
-            if failures and not grows:
+            if short and not grows:
                 failures.append(
                     WriteFailure(role, "not scaled in: the other role could not be scaled first")
                 )
@@ -73,6 +74,7 @@ class PairedWorkload:
                 self._remember(role, target[role])
             else:
                 failures.append(WriteFailure(role, why))
+                short = short or grows
         return tuple(failures)
 
     def heed(self, record: Record) -> None:

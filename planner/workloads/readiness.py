@@ -129,9 +129,15 @@ async def _pool(
         checks.append(Check(State.FAILED if act else State.WARNING, why))
     checks += [Check(State.WARNING, f"{name} pool: {problem}") for problem in state.problems]
     try:
-        pods = await pool.pods(await pool.look())
+        seen = await pool.look()
+        pods = await pool.pods(seen)
     except (KubeError, UnexpectedShapeError) as error:
         return [*checks, Check(State.FAILED, f"{name} pods: {error}")]
+    if seen.reading.starts_after:
+        after = " and ".join(seen.reading.starts_after)
+        checks.append(
+            Check(State.OK, f"{name} pool: a replica starts after {after}; lead times include it")
+        )
     return checks + list(_template_checks(name, pods, drain_seconds))
 
 

@@ -55,6 +55,7 @@ class RoleBasedGroup(PoolKind):
             ),
             gpus_per_replica=times(pod_gpus(dig(role, "template", "spec")), size),
             floor=partition + 1,
+            starts_after=tuple(role.get("dependencies") or ()),
             rollout_in_progress=condition(found, "RollingUpdateInProgress") is not None,
         )
 

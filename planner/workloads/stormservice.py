@@ -15,6 +15,7 @@ from planner.workloads.kind import (
     Reading,
     UnexpectedShapeError,
     Write,
+    amiss,
     count,
     dig,
     named_item,
@@ -41,7 +42,8 @@ class StormService(PoolKind):
         """Read the role or the whole; two revisions at once are a rollout."""
         rolling = dig(found, "status", "currentRevision") != dig(found, "status", "updateRevision")
         paused = ("it is paused: the controller does not act",)
-        problems = paused if dig(found, "spec", "paused") else ()
+        failed = amiss(found, when_true=("ReplicaFailure",))
+        problems = (*paused, *failed) if dig(found, "spec", "paused") else failed
         if self.role is not None:
             return self._role(self.role, found, target, rolling=rolling, problems=problems)
         return Reading(

@@ -11,9 +11,33 @@ _AUTOSCALERS = (
     (Resource("autoscaling.aibrix.ai", "v1alpha1", "podautoscalers"), "AIBrix PodAutoscaler"),
     (Resource("autoscaling", "v2", "horizontalpodautoscalers"), "HorizontalPodAutoscaler"),
 )
+# Controllers that write the count of what they own, and undo a change of it in silence. A
+# PodCliqueSet does not, and an LLMInferenceService only where it sets replicas itself.
+_OWNERS = frozenset(
+    {
+        "DisaggregatedSet",
+        "DynamoComponentDeployment",
+        "DynamoGraphDeployment",
+        "LeaderWorkerSet",
+        "PodCliqueScalingGroup",
+        "PodSet",
+        "RoleBasedGroup",
+        "RoleInstanceSet",
+        "RoleSet",
+        "StormService",
+    }
+)
 PERMISSIONS = tuple(
     Permission(resource.group, resource.plural, ("list",)) for resource, _ in _AUTOSCALERS
 )
+
+
+def find_owner(found: Json) -> str | None:
+    """Name the controller that owns the object's count; it is the one to configure instead."""
+    for owner in dig(found, "metadata", "ownerReferences") or []:
+        if owner.get("controller") and owner.get("kind") in _OWNERS:
+            return f"its owner {owner['kind']} {owner.get('name')}, which is the one to configure"
+    return None
 
 
 async def find_autoscaler(api: Kube, targets: tuple[Target, ...]) -> str | None:
@@ -42,12 +66,18 @@ def _aims_at(autoscaler: Json, target: Target) -> bool:
 
 
 def last_manager(found: Json) -> str:
-    """Name who wrote replicas last, other than the planner, as the server has recorded it."""
+    """Name who wrote a count that is not ours, as the server has recorded it.
+
+    When the newest writer goes by our own name, it is a second planner.
+    """
     fields = dig(found, "metadata", "managedFields") or []
     writers = [
-        (str(each.get("time") or ""), str(each.get("manager")))
+        (str(each.get("time") or ""), each.get("manager") != FIELD_MANAGER, str(each["manager"]))
         for each in fields
-        if each.get("manager") != FIELD_MANAGER
+        if each.get("manager")
         and (each.get("subresource") == "scale" or "f:replicas" in str(each.get("fieldsV1")))
     ]
-    return max(writers)[1] if writers else "somebody"
+    if not writers:
+        return "somebody"
+    _, not_us, name = max(writers)
+    return name if not_us else f"another {FIELD_MANAGER}"

@@ -12,6 +12,7 @@ from planner.__main__ import main
 from planner.kube import PODS, Json, Resource
 from planner.workloads.config import WorkloadConfig
 from planner.workloads.deployment import Deployment
+from planner.workloads.leaderworkerset import LeaderWorkerSet
 from planner.workloads.permissions import access_for
 from policies.types import Role
 
@@ -64,14 +65,14 @@ def cluster(api_server):
 def check(cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Run the command; return its exit code and its lines."""
 
-    async def run(mode: str = "act") -> tuple[int, list[str]]:
+    async def run(mode: str = "act", more: str = "") -> tuple[int, list[str]]:
         file = tmp_path / "planner.yaml"
         file.write_text(
             f"mode: {mode}\nmetrics: {{url: 'http://127.0.0.1:9', model: m}}\n"
             "workload:\n  namespace: llm\n"
             "  prefill: {kind: Deployment, name: vllm-prefill}\n"
             "  decode: {kind: Deployment, name: vllm-decode}\n"
-            f"  kubernetes: {{api_server: '{cluster.url}', deadline_seconds: 2}}\n"
+            f"  kubernetes: {{api_server: '{cluster.url}', deadline_seconds: 2}}\n{more}"
         )
         code = await asyncio.to_thread(main, ["check", "--cluster-only", "-c", str(file)])
         return code, capsys.readouterr().out.splitlines()
@@ -157,3 +158,24 @@ async def test_an_unreachable_server_is_not_ready(check, cluster, unused_tcp_por
     code, lines = await check()
     assert code == 1
     assert any(line.startswith("FAILED   API server") for line in lines)
+
+
+@pytest.mark.parametrize(("name", "mark"), [("vllm-prefill", "ok"), ("gone", "FAILED")])
+async def test_the_front_end_is_checked_as_well(check, name, mark) -> None:
+    router = f"  router: {{kind: Deployment, name: {name}}}\n"
+    size = "policy: {router: {requests_per_second_per_replica: 100}}\n"
+    _, lines = await check(more=router + size)
+    (line,) = [line for line in lines if "router pool" in line]
+    assert line.startswith(mark)
+
+
+async def test_what_a_start_waits_for_is_told(cluster, check) -> None:
+    sets = LeaderWorkerSet.resource
+    cluster.serve(sets, scale=True)
+    meta = {"namespace": "llm", "name": "router"}
+    cluster.put(sets, {"metadata": meta, "spec": {"startupPolicy": "LeaderReady"}, "status": {}})
+    cluster.granted = None
+    router = "  router: {kind: LeaderWorkerSet, name: router}\n"
+    size = "policy: {router: {requests_per_second_per_replica: 100}}\n"
+    _, lines = await check(more=router + size)
+    assert any("router pool: a replica starts after its own leader" in line for line in lines)

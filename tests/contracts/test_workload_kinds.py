@@ -69,6 +69,8 @@ async def test_both_roles_are_written_over_a_change_of_anything_else(stage) -> N
 
 
 async def test_a_rollout_is_told(stage) -> None:
+    if stage.scene.rolling is None:
+        pytest.skip("a scale subresource says nothing of rollouts")
     await stage.change(stage.scene.rolling)
     pools = await stage.read()
     assert pools.decode.rollout_in_progress
@@ -86,10 +88,10 @@ async def test_a_status_that_lags_behind_is_no_rollout(stage) -> None:
 
 async def test_the_floor_holds(stage) -> None:
     await stage.read()
-    failures = await stage.workload.scale(PerRole(2, 1))
     floor = stage.scene.floor
-    assert (await stage.counts()).decode == floor
-    assert [failure.role for failure in failures] == ([Role.DECODE] if floor > 1 else [])
+    failures = await stage.workload.scale(PerRole(1, 1))
+    assert await stage.counts() == PerRole(floor, floor)
+    assert {failure.role for failure in failures} == (set(Role) if floor > 1 else set())
 
 
 @pytest.mark.parametrize("loss", ["not ready", "missing"])

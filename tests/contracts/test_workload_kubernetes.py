@@ -8,6 +8,8 @@ from planner.journal import Record
 from planner.kube import PODS, KubeSettings, Resource, connect
 from planner.workloads.config import WorkloadConfig, make_workload
 from planner.workloads.deployment import Deployment
+from planner.workloads.leaderworkerset import LeaderWorkerSet
+from planner.workloads.permissions import access_for
 from policies.types import Decision, Observation, PerRole, PoolState, Role, Unavailable
 
 NOW = 1_700_000_000.0  # 2023-11-14T22:13:20Z
@@ -412,3 +414,67 @@ async def test_an_advice_that_has_changed_since_may_still_be_followed(pair):
     _kubectl_scale(server, 8)
     pools = await workload.read(NOW + 20)
     assert pools.decode.other_writer is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "held"),
+    [
+        pytest.param("DynamoComponentDeployment", True, id="it-writes-the-count"),
+        pytest.param("LLMInferenceService", False, id="it-leaves-the-count-alone"),
+        pytest.param("Application", False, id="it-only-made-it"),
+    ],
+)
+async def test_a_child_is_not_scaled_behind_its_owner_s_back(pair, owner, held):
+    server, workload = pair
+    found = server.at(DEPLOYMENTS, "vllm-decode")
+    found["metadata"]["ownerReferences"] = [{"kind": owner, "name": "m", "controller": True}]
+    pools = await workload.read(NOW)
+    words = f"its owner {owner} m, which is the one to configure"
+    assert pools.decode.other_writer == (words if held else None)
+    failures = await workload.scale(PerRole(2, 6))
+    assert bool(failures) is held
+
+
+async def test_a_second_planner_is_told_by_its_name(pair):
+    server, workload = pair
+    await workload.read(NOW)
+    found = server.at(DEPLOYMENTS, "vllm-decode")
+    for manager, minute in (("kubectl", 1), ("pd-planner", 2)):
+        who = {"manager": manager, "subresource": "scale", "time": f"2023-11-14T22:0{minute}:00Z"}
+        found["metadata"].setdefault("managedFields", []).append(who)
+    found["spec"]["replicas"] = 9
+    server.touch(found)
+    pools = await workload.read(NOW + 10)
+    assert pools.decode.other_writer == "another pd-planner has set its replicas to 9"
+
+
+async def test_roles_of_different_kinds_and_namespaces_are_one_pair(api_server):
+    server, kube = api_server
+    sets = LeaderWorkerSet.resource
+    server.serve(DEPLOYMENTS, scale=True)
+    server.serve(sets, scale=True)
+    server.put(DEPLOYMENTS, deployment(Role.PREFILL, 2))
+    groups = {"replicas": 3, "leaderWorkerTemplate": {"size": 4}}
+    status = {"replicas": 3, "readyReplicas": 3}
+    meta = {"namespace": "other", "name": "d"}
+    server.put(sets, {"metadata": meta, "spec": groups, "status": status})
+    config = WorkloadConfig.model_validate(
+        {
+            "namespace": "llm",
+            "prefill": {"kind": "Deployment", "name": "vllm-prefill"},
+            "decode": {"kind": "LeaderWorkerSet", "name": "d", "namespace": "other"},
+        }
+    )
+    workload = make_workload(config, kube)
+    pools = await workload.read(NOW)
+    assert pools.map(lambda pool: pool.desired_replicas) == PerRole(2, 3)
+    assert pools.map(lambda pool: pool.pods_per_replica) == PerRole(1, 4)
+    assert await workload.scale(PerRole(1, 5)) == ()
+    assert server.at(sets, "d", "other")["spec"]["replicas"] == 5
+    assert server.at(DEPLOYMENTS, "vllm-prefill")["spec"]["replicas"] == 1
+    roles = [each for each in access_for(config, "pd-planner", "llm") if each["kind"] == "Role"]
+    plurals = {each["metadata"]["namespace"]: str(each["rules"]) for each in roles}
+    assert "deployments" in plurals["llm"]
+    assert "leaderworkersets" not in plurals["llm"]
+    assert "leaderworkersets" in plurals["other"]
+    assert "'pods'], 'verbs': ['list']" in plurals["other"]  # no mark where none is looked at

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from planner.front_end import RouterTick
 from planner.journal import Record
 from planner.ports import WriteFailure
 from planner.workloads.config import WorkloadConfig
 from planner.workloads.deployment import Deployment
 from planner.workloads.notices import ANNOTATION, Notices
-from policies.types import Decision, Hold, HoldReason, Observation, PerRole, Role, Unavailable
+from policies.router import RouterDecision
+from policies.types import (
+    Decision,
+    Hold,
+    HoldReason,
+    Observation,
+    PerRole,
+    PoolState,
+    Role,
+    Unavailable,
+)
 
 CONFIG = {
     "namespace": "llm",
@@ -34,6 +46,11 @@ def record(
         applied=target is not None,
         failures=failures,
     )
+
+
+def held(reason: HoldReason, at: float = 0.0) -> Record:
+    decision = record(hold=Hold(reason, "")).decision
+    return replace(record(), decision=replace(decision, decided_at_seconds=1.7e9 + at))
 
 
 def told(server) -> list[tuple[str, str]]:
@@ -69,6 +86,26 @@ def notices(api_server):
         ),
         pytest.param(
             [
+                held(HoldReason.ALREADY_RIGHT),
+                held(HoldReason.SCALE_IN_STABILISING, 10),
+                held(HoldReason.ALREADY_RIGHT, 20),
+                held(HoldReason.SCALE_IN_STABILISING, 30),
+            ],
+            [
+                ("d", "HoldAlreadyRight"),
+                ("d", "HoldScaleInStabilising"),
+                ("p", "HoldAlreadyRight"),
+                ("p", "HoldScaleInStabilising"),
+            ],
+            id="to-and-fro-is-no-news",
+        ),
+        pytest.param(
+            [held(HoldReason.ALREADY_RIGHT), held(HoldReason.ALREADY_RIGHT, 3600)],
+            [("d", "HoldAlreadyRight")] * 2 + [("p", "HoldAlreadyRight")] * 2,
+            id="an-event-lives-for-an-hour",
+        ),
+        pytest.param(
+            [
                 record(hold=Hold(HoldReason.ALREADY_RIGHT, "")),
                 record(PerRole(2, 5)),
                 record(hold=Hold(HoldReason.ALREADY_RIGHT, "")),
@@ -89,6 +126,37 @@ async def test_only_news_is_told(notices, records, expected):
         tell(each)
         await tell.settle()
     assert told(server) == expected
+
+
+def router_turn(**of: object) -> Record:
+    decision = RouterDecision(decided_at_seconds=1.7e9, current=2, **of)
+    pool = PoolState(desired_replicas=2, ready_replicas=2)
+    applied = decision.changes
+    failure = "refused" if of.get("target") == 9 else None
+    turn = RouterTick(pool=pool, decision=decision, applied=applied, failure=failure)
+    return replace(held(HoldReason.ALREADY_RIGHT), router=turn)
+
+
+@pytest.mark.parametrize(
+    ("turn", "reason"),
+    [
+        pytest.param(router_turn(target=4), "Scaled", id="scaled"),
+        pytest.param(router_turn(target=9), "ScaleFailed", id="failed"),
+        pytest.param(
+            router_turn(target=2, hold=Hold(HoldReason.OTHER_WRITER, "HPA")),
+            "HoldOtherWriter",
+            id="held",
+        ),
+    ],
+)
+async def test_a_front_end_s_news_are_told_on_it(api_server, turn, reason):
+    server, kube = api_server
+    router = {"kind": "StatefulSet", "name": "front"}
+    tell = Notices(kube, WorkloadConfig.model_validate({**CONFIG, "router": router}))
+    tell(turn)
+    tell(turn)
+    await tell.settle()
+    assert [each for each in told(server) if each[0] == "front"] == [("front", reason)]
 
 
 async def test_a_server_that_refuses_events_costs_nothing(notices):

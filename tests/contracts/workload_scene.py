@@ -32,7 +32,7 @@ class Scene:
     size_variable: str | None = None
     gpus: int | None
     floor: int = 1
-    rolling: Callable[[Any], None]
+    rolling: Callable[[Any], None] | None  # None: the kind cannot tell
     adapters: dict[str, tuple[Resource, str, Callable[[Json, str, int], None]]] = field(
         default_factory=dict
     )

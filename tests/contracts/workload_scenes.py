@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workload_scene import GPU_POD
-from workload_scenes_apart import apps, grove, leader_worker_set, storm_replicas
+from workload_scenes_apart import anything, apps, grove, leader_worker_set, storm_replicas
 from workload_scenes_joined import (
     disaggregated_set,
     dynamo,
@@ -30,6 +30,7 @@ SCENES = {
     "stormservice-replicas": storm_replicas(),
     "llminferenceservice-owner": llm_inference_service(owned=True),
     "llminferenceservice-child": llm_inference_service(owned=False),
+    "scale": anything(),
     "rolebasedgroup": role_based_group(adapter=False),
     "rolebasedgroup-adapter": role_based_group(adapter=True),
 }

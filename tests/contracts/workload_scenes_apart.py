@@ -5,6 +5,7 @@ from __future__ import annotations
 from workload_scene import GPU_POD, START, Scene, each, meta, own_count, status_of
 
 from planner.kube import Json, Resource
+from policies.types import Role
 
 APPS = {
     "Deployment": Resource("apps", "v1", "deployments"),
@@ -46,6 +47,33 @@ def apps(kind: str) -> Scene:
         labels=lambda role, _: {"app": f"m-{role}"},
         gpus=4,
         rolling=roll,
+    )
+
+
+def anything() -> Scene:
+    """A resource that nobody here knows, by its scale subresource alone: it tells no rollout."""
+    resource = Resource("example.com", "v1", "engines")
+    named = {"group": resource.group, "version": resource.version, "plural": resource.plural}
+    pool = {"kind": "scale", **named, "gpus_per_replica": 4}
+    return Scene(
+        pools={role: {**pool, "name": f"m-{role}"} for role in Role},
+        objects=[
+            (
+                resource,
+                {
+                    "metadata": meta(f"m-{role}"),
+                    "spec": {"replicas": n},
+                    "status": {"replicas": n, "selector": f"engine=m-{role}"},
+                },
+            )
+            for role, n in START.items()
+        ],
+        scalable=("engines",),
+        counts=own_count(resource),
+        writes=("engines/m-decode/scale", "engines/m-prefill/scale"),
+        labels=lambda role, _: {"engine": f"m-{role}"},
+        gpus=4,
+        rolling=None,
     )
 
 

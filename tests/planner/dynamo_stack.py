@@ -1,10 +1,4 @@
-"""NVIDIA Dynamo's own front end and mock workers, run by the interpreter that DYNAMO_PYTHON names.
-
-    python3 -m venv .dynamo
-    .dynamo/bin/pip install --no-deps ai-dynamo==1.6.1 ai-dynamo-runtime==1.6.1
-    .dynamo/bin/pip install 'pydantic<=2.13.5' aiohttp msgspec packaging prometheus-client \\
-        pyyaml pyzmq uvloop zstandard
-    DYNAMO_PYTHON=$PWD/.dynamo/bin/python make test ARGS=tests/planner/test_metrics_dynamo_live.py
+"""NVIDIA Dynamo's own front end and mock workers, of `make dynamo` or of DYNAMO_PYTHON.
 
 Workers find one another in files, speak TCP and ZeroMQ on loopback, and need no GPU, no etcd, no
 NATS and no model hub: their model is a tokenizer of single bytes.
@@ -22,7 +16,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-INTERPRETER = os.environ.get("DYNAMO_PYTHON")
+_BUILT = Path(__file__).parents[2] / "build" / "dynamo"
+
+
+def _interpreter() -> str | None:
+    """The named one, else that of `make dynamo` if it has the front end; None: there is none."""
+    has_front_end = any(_BUILT.glob("lib/python*/site-packages/dynamo/frontend"))
+    return os.environ.get("DYNAMO_PYTHON") or (
+        str(_BUILT / "bin" / "python") if has_front_end else None
+    )
+
+
+INTERPRETER = _interpreter()
 MODEL = "Org/Tiny-8B"
 PODS = ("frontend-0", "prefill-0", "decode-0", "decode-1")
 _BYTES_PER_TOKEN = 131_072  # of an 8B model: 1,000 tokens are 131 MB

@@ -5,8 +5,8 @@ That it evaluates as a Prometheus server does is shown in test_metrics_stacks.py
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,7 +21,6 @@ from planner.metrics.reading import Reading, queries
 from planner.metrics.vector import Sample
 from policies.types import Observation
 
-RECORDINGS = Path(__file__).parent / "recordings"
 SELECTION = Selection(
     labels={},
     model="Tiny",
@@ -48,10 +47,15 @@ def read(preset: str, scrapes: Scrapes, selection: Selection = SELECTION) -> Rea
     evaluation = Evaluation(history, scrapes[-1][0])
     answers = {}
     for name, query in queries(PRESETS[preset], selection).items():
-        value = evaluation.value(promql_parser.parse(query))
+        value = evaluation.value(_parsed(query))
         assert isinstance(value, dict)
         answers[name] = tuple(Sample(dict(labels), number) for labels, number in value.items())
     return Reading(PRESETS[preset], answers)
+
+
+@functools.cache
+def _parsed(query: str) -> promql_parser.Expr:
+    return promql_parser.parse(query)
 
 
 def observed(preset: str, scrapes: Scrapes, selection: Selection = SELECTION) -> Observation:

@@ -50,6 +50,13 @@ def test_a_steady_load_costs_what_a_static_fleet_of_its_size_costs(
     assert 2 * 1198 / 3600 <= answer["static_peak_gpu_hours"] <= 2 * 21 / 60
 
 
+def test_a_front_end_follows_the_rate(capsys: pytest.CaptureFixture[str], trace: Path) -> None:
+    arguments = ["--trace", str(trace), "--rate-scale", "80", "--router", "15"]
+    assert main(["demo", "--headless", "--json", *arguments]) == 0
+    # 40 requests/s at 15 a replica; the demo starts with one.
+    assert "scale router 1->3: sized for" in capsys.readouterr().err
+
+
 def test_a_larger_rate_is_more_requests_and_more_replicas(
     capsys: pytest.CaptureFixture[str], trace: Path
 ) -> None:

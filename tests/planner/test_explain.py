@@ -71,6 +71,7 @@ EXPECTED = (
     "ITL p99 28 ms to 31 ms (objective 50 ms), 99.96% to 99.5% of requests in time"
 )
 CALLED_FOR = "the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (5+4: 1.25)"
+CALLED_FOR_CHANGED = CALLED_FOR.replace("5+4: 1.25", "3+4: 0.75, 5+4: 1.25")
 
 
 def decision(current, target, foreseen: Prospect | None = None, **more) -> Decision:
@@ -107,7 +108,7 @@ SHORT = prospect(
             "scale prefill 3->5, decode stays at 4: "
             "prefill is bound by TTFT (with 4: TTFT p99 3.2 s, 91.2% in time), "
             "decode is bound by KV memory (with 3: TTFT p99 3.2 s, 91.2% in time); "
-            f"nothing limits it; {EXPECTED}; {CALLED_FOR}",
+            f"nothing limits it; {EXPECTED}; {CALLED_FOR_CHANGED}",
             id="scale-out-tells-what-one-replica-fewer-would-break",
         ),
         pytest.param(
@@ -120,7 +121,8 @@ SHORT = prospect(
             "scale decode 4->2, prefill stays at 5: "
             "prefill is bound by TTFT (with 4: TTFT p99 3.2 s, 91.2% in time), "
             "decode is bound by ITL (with 1: ITL p99 62 ms, 79.6% in time); "
-            f"nothing limits it; {EXPECTED}; {CALLED_FOR.replace('5+4: 1.25', '5+2: 2.50')}",
+            f"nothing limits it; {EXPECTED}; "
+            f"{CALLED_FOR.replace('5+4: 1.25', '5+4: 1.25, 5+2: 2.50')}",
             id="scale-in-tells-why-not-further",
         ),
         pytest.param(
@@ -133,7 +135,7 @@ SHORT = prospect(
             "scale prefill 3->5, decode stays at 4: "
             "prefill is bound by the KV link "
             "(with 4: it falls behind, 60.0% of the demand served), "
-            f"decode is at its minimum; nothing limits it; {EXPECTED}; {CALLED_FOR}",
+            f"decode is at its minimum; nothing limits it; {EXPECTED}; {CALLED_FOR_CHANGED}",
             id="with-one-fewer-a-stage-would-not-keep-up",
         ),
         pytest.param(
@@ -155,7 +157,7 @@ SHORT = prospect(
             "one decode replica more (4 GPUs) would not help; "
             "from the demand of now to that planned for, TTFT p99 is 900 ms to 4 s "
             "(objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), "
-            f"99.96% to 82.2% of requests in time; {CALLED_FOR}",
+            f"99.96% to 82.2% of requests in time; {CALLED_FOR_CHANGED}",
             id="the-chain-of-limits-in-their-order",
         ),
         pytest.param(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from planner.api.schemas import Tick
+from planner.api.view import ServiceView
 from planner.clock import AcceleratedClock
 from planner.config import load
 from planner.errors import UserError
 from planner.explain import explain_router
-from planner.front_end import make_front_end
+from planner.front_end import FrontEnd, make_front_end
 from planner.loop import Loop, LoopSettings
 from planner.metrics.scripted import ScriptedMetrics
+from planner.telemetry import Telemetry
 from planner.workloads.in_memory import InMemoryPool, InMemoryWorkload
 from policies.config import PolicySettings, RouterSettings
 from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.profile import builtin
+from policies.router import Router
 from policies.types import HoldReason, Observation, PerRole, PoolState, Unavailable
 
 PROFILE = builtin("llama-3-8b-h100-fp8-tp1")
@@ -99,6 +105,45 @@ async def test_what_cannot_be_read_holds_and_the_pair_goes_on(pool, words) -> No
 async def test_a_refused_write_is_told_by_its_name() -> None:
     record = await loop_of(Refusing(1)).tick(0.0)
     assert record.write_failures == {"router": "refused"}
+
+
+async def test_the_api_shows_its_turn_and_null_where_there_is_none() -> None:
+    loop = loop_of(InMemoryPool(1))
+    shown = json.loads(Tick.of(await loop.tick(0.0), SETTINGS.slo).model_dump_json())["router"]
+    assert shown["explanation"] == "scale router 1->3: sized for 120 requests/s"
+    assert shown["decision"]["target"] == 3
+    assert shown["pool"]["ready_replicas"] == 1
+    assert (shown["applied"], shown["failure"]) == (True, None)
+    loop.front_end = FrontEnd(Broken(1), Router(PROFILE, SETTINGS, SETTINGS.router))
+    shown = json.loads(Tick.of(await loop.tick(10.0), SETTINGS.slo).model_dump_json())["router"]
+    assert shown["pool"] == {"why": "router: ZeroDivisionError: a bug"}
+    loop.front_end = None
+    assert Tick.of(await loop.tick(20.0), SETTINGS.slo).router is None
+
+
+async def test_the_metrics_show_it_as_a_role() -> None:
+    loop = loop_of(Refusing(1))
+    registry = CollectorRegistry()
+    view = ServiceView(
+        journal=loop.journal,
+        profile=PROFILE,
+        settings=SETTINGS,
+        mode="act",
+        clock=loop.clock,
+        tick_seconds=10.0,
+        registry=registry,
+    )
+    telemetry = Telemetry(view)
+    telemetry.observe(await loop.tick(0.0))
+
+    def sample(name: str) -> float | None:
+        return registry.get_sample_value(f"pd_planner_{name}", {"role": "router"})
+
+    assert sample("desired_replicas") == sample("solved_replicas") == 3
+    assert sample("current_replicas") == sample("ready_replicas") == 1
+    assert sample("write_failures_total") == 1
+    assert registry.get_sample_value("pd_planner_router_requests_per_second") == 120
+    assert registry.get_sample_value("pd_planner_port_errors_total", {"port": "scale"}) == 1
 
 
 async def test_an_explanation_says_why_it_holds() -> None:

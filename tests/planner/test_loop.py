@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,23 @@ async def test_a_bug_in_the_decision_holds_and_is_logged() -> None:
 
     await loop.tick(20.0)
     assert workload.replicas == PerRole(2, 2)
+
+
+class Unforeseeable(Wants):
+    """Decides, but cannot say what will come of it."""
+
+    def decide(self, *arguments: object) -> tuple[Decision, Memory]:
+        decision, memory = super().decide(*arguments)
+        return replace(decision, foresight=lambda _: 1 / 0), memory
+
+
+async def test_a_bug_in_the_explanation_costs_the_explanation_alone() -> None:
+    workload = InMemoryWorkload(ONE_EACH)
+    with capture_logs() as logs:
+        record = await make_loop(Unforeseeable(PerRole(2, 2)), workload=workload).tick(10.0)
+    assert record.decision.prospect is None
+    assert workload.replicas == PerRole(2, 2)
+    assert any(entry.get("exc_info") for entry in logs)
 
 
 async def test_listeners_hear_every_record() -> None:

@@ -14,6 +14,7 @@ from planner.metrics.evaluator import Answers
 from planner.metrics.preset import Preset, Signal
 from planner.metrics.reading import Reading
 from planner.metrics.scrape import parse
+from planner.metrics.server import rows_of
 from planner.metrics.signals import SIGNALS
 from planner.metrics.source import QueriedSource
 from planner.metrics.vector import Buckets, Sample, Vector, number
@@ -26,6 +27,7 @@ labels = st.dictionaries(
 )
 values = st.sampled_from([math.inf, -math.inf, math.nan, -1.0, 0.0]) | st.floats()
 vectors = st.lists(st.builds(Sample, labels, values), max_size=4).map(tuple)
+KEYS = ["metric", "value", "values"]
 EVERYTHING = Preset("all", "everything", {name: Signal((name,), meaning=name) for name in SIGNALS})
 
 
@@ -95,6 +97,29 @@ def test_an_observation_holds_finite_numbers_and_only_those_that_were_answered(
         assert seen.trust is Trust.NONE
     for field in ("finished_per_second", "output_tokens_mean", "kv_usage_fraction"):
         assert getattr(seen, field) is None or f"{field}/0" in answered
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda parts: st.lists(parts) | st.dictionaries(st.sampled_from(KEYS), parts),
+)
+answers_like = st.fixed_dictionaries(
+    {"metric": st.dictionaries(st.text(max_size=3), anything, max_size=2) | anything},
+    optional={"value": st.tuples(anything, anything) | anything, "values": st.lists(anything)},
+)
+
+
+@given(st.lists(answers_like | anything, max_size=3) | anything)
+def test_a_broken_answer_is_an_error_or_its_own_numbers(rows: object) -> None:
+    try:
+        read = tuple(rows_of(rows))
+    except ValueError:
+        return
+    for row in read:
+        assert all(isinstance(name, str) for name in row.labels)
+        for at, value in (row.points[-1], *row.points):
+            assert isinstance(at, float)
+            assert isinstance(value, float)
 
 
 @given(st.text(max_size=200) | st.from_regex(r"up\{[a-z=\",]*\} \S{1,8}\n", fullmatch=True))

@@ -1,6 +1,6 @@
 """The dynamo preset against Dynamo's own front end and mock workers, through both sources.
 
-Skipped unless DYNAMO_PYTHON names an interpreter that has them; dynamo_stack.py says how.
+Skipped where neither `make dynamo` installed them nor DYNAMO_PYTHON names who has them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from policies.types import Observation, PerRole, Trust
 pytestmark = [
     pytest.mark.skipif(
         INTERPRETER is None,
-        reason="needs Dynamo in an environment of its own, named by DYNAMO_PYTHON: "
-        "its pydantic and kubernetes are older than this project's",
+        reason="needs Dynamo's front end and mock workers in an environment of their own: "
+        "make dynamo",
     ),
     pytest.mark.program("prometheus"),
     pytest.mark.timeout(180),
+    pytest.mark.xdist_group("dynamo"),  # one stack for all, and the machine not to share
 ]
 
 WINDOW_SECONDS = 8.0

@@ -28,10 +28,11 @@ def test_every_query_parses_even_with_hostile_values(preset: Preset) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_every_signal_has_a_meaning_and_a_unit(preset: Preset) -> None:
+def test_every_signal_has_a_meaning_a_unit_and_a_first_version(preset: Preset) -> None:
     for name, signal in preset.signals.items():
         assert signal.meaning, name
         assert SIGNALS[name].unit
+        assert preset.since_of(name), name
 
 
 def test_an_unset_scope_leaves_valid_queries() -> None:

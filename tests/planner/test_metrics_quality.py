@@ -135,6 +135,12 @@ def test_old_signals_become_unknown_and_are_named() -> None:
             id="a-pod-that-is-gone",
         ),
         pytest.param(
+            replace(WELL, live_pods=PerRole(2.0, 4.0)),
+            {"decode_reporting_pods": 3.0},
+            "only 3 of the 4 decode pods that answer show",
+            id="a-pod-that-shows-nothing",
+        ),
+        pytest.param(
             replace(WELL, kv_usage_fraction=0.48, kv_usage_max_fraction=1.0),
             {},
             "unevenly routed",

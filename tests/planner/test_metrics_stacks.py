@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
 from aiohttp import web
+from metrics_fleet import GAUGES, MODEL, NOW, Past, record, serve, with_labels
+from pydantic import TypeAdapter
 
 from planner.metrics.config import MetricsConfig, make_source
 from planner.metrics.evaluator import Answers
 from planner.metrics.exporters import EXPORTERS
-from planner.metrics.exposition import FleetCollector, FleetGauges, page, pod_pages
+from planner.metrics.exposition import FleetCollector, page
 from planner.metrics.prometheus import PrometheusEvaluator
 from planner.metrics.reading import queries
 from planner.metrics.scrape import ScrapeEvaluator
-from policies.types import Observation, PerRole, Trust
-from replay.requests import Requests
+from policies.types import Observation, Trust
 from replay.tally import Tally
 
 pytestmark = [pytest.mark.program("prometheus"), pytest.mark.program("promtool")]
 
-NOW = 1_700_000_000.0
-MODEL = "Org/Tiny-8B"
 STACKS = sorted(EXPORTERS)
-GAUGES = FleetGauges(
-    waiting_requests=PerRole(6.0, 2.0),
-    running_requests=PerRole(3.0, 96.0),
-    ready_replicas=PerRole(3, 4),
-    kv_usage_fraction=0.625,
-    kv_transfer_backlog_requests=5.0,
-)
 
 # The bucket of each stack that holds 20 ms.
 ITL_BUCKETS = {
@@ -42,36 +33,6 @@ ITL_BUCKETS = {
     "sglang": (0.015, 0.02),
     "trtllm": (0.01, 0.025),
 }
-
-Past = list[tuple[float, dict[str, str]]]  # (time, page by pod)
-
-
-def serve(tally: Tally, requests: int) -> None:
-    """Requests of 1,000 prompt tokens (250 cached) and 101 tokens of output at 20 ms."""
-    columns = (np.full(requests, value) for value in (0.0, 1000.0, 101.0, 250.0))
-    tally.arrive(Requests(*columns))
-    tally.first_tokens(np.full(requests, 0.5))
-    tally.transfer(np.full(requests, 0.04), np.full(requests, 2.0**27))
-    tally.finish(np.full(requests, 0.02), np.full(requests, 101.0))
-
-
-def record(stack: str, *, restarts_at: int | None = None) -> Past:
-    """Ten minutes at two requests a second, scraped every 15 s."""
-    tally, past = Tally(), []
-    collector = FleetCollector(lambda: (tally, GAUGES), MODEL, stack)
-    for scrape in range(41):
-        if scrape == restarts_at:
-            tally = Tally()
-        pages = {pod: text.decode() for pod, text in pod_pages(collector).items()}
-        past.append((NOW - 600 + 15 * scrape, pages))
-        serve(tally, 30)
-    return past
-
-
-def with_labels(pages: Mapping[str, str]) -> str:
-    """What Prometheus stores of the pages: one more series `up` for each target."""
-    up = "\n".join(f'up{{pod="{pod}"}} 1' for pod in pages)
-    return "\n".join([*pages.values(), "# TYPE up gauge", up, ""])
 
 
 RESTARTS = {"steady": None, "restart": 39, "fresh-restart": 40}  # at which scrape
@@ -84,7 +45,7 @@ def prometheus(start_prometheus: Callable[..., str]) -> str:
         (seconds, with_labels(pages), {"namespace": f"{stack}-{case}"})
         for stack in STACKS
         for case, restarts_at in RESTARTS.items()
-        for seconds, pages in record(stack, restarts_at=restarts_at)[-8:]
+        for seconds, pages in record(stack, restarts_at=restarts_at)
     ]
     return start_prometheus(past=past)
 
@@ -209,7 +170,7 @@ async def answers_of(stack: str, case: str, past: Past, url: str) -> tuple[Answe
 async def test_the_planner_evaluates_every_query_as_a_server_does(
     stack: str, case: str, prometheus: str
 ) -> None:
-    past = record(stack, restarts_at=RESTARTS[case])[-8:]
+    past = record(stack, restarts_at=RESTARTS[case])
     by_server, by_planner = await answers_of(stack, case, past, prometheus)
     assert by_server.problems == by_planner.problems == ()
     for name, vector in by_server.vectors.items():
@@ -231,3 +192,31 @@ async def test_one_page_for_all_pods_works_too() -> None:
         await source.close()
     assert seen.requests_per_second == pytest.approx(2.0)
     assert list(seen.waiting_requests) == pytest.approx([6, 2])
+
+
+def numbers_of(seen: Observation) -> dict[str, object]:
+    """Every field by its path, numbers and what is unknown alike."""
+    found: dict[str, object] = {}
+
+    def visit(path: str, value: object) -> None:
+        if isinstance(value, dict):
+            for name, part in value.items():
+                visit(f"{path}.{name}", part)
+        elif isinstance(value, list):
+            for i, part in enumerate(value):
+                visit(f"{path}.{i}", part)
+        else:
+            found[path] = value
+
+    visit("", TypeAdapter(Observation).dump_python(seen, mode="json"))
+    return found
+
+
+@pytest.mark.parametrize("stack", STACKS)
+async def test_both_sources_observe_the_same_of_the_same_fleet(stack: str, prometheus: str) -> None:
+    by_prometheus = numbers_of(await observe_by_prometheus(stack, prometheus))
+    by_scrape = numbers_of(await observe_by_scrape(stack, record(stack)))
+    assert by_prometheus.keys() == by_scrape.keys()
+    for path, value in by_prometheus.items():
+        same = pytest.approx(value) if isinstance(value, float) else value
+        assert by_scrape[path] == same, path

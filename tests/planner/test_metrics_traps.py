@@ -7,14 +7,12 @@ from dataclasses import replace
 
 import pytest
 from metrics_pages import (
-    RECORDINGS,
     SELECTION,
     counting,
     gauge,
     histogram,
     observed,
     over_time,
-    read,
 )
 
 from planner.metrics.evaluator import Answers
@@ -192,38 +190,3 @@ def test_trap_23_a_router_that_keeps_no_queue_does_not_hide_the_workers() -> Non
     seen = observed("dynamo", [(0, {"frontend-0": router, "prefill-0": worker})])
     assert seen.waiting_requests.prefill == 61
     assert seen.running_requests.prefill == 1
-
-
-def test_the_recorded_dynamo_pages_are_understood() -> None:
-    """Real pages of a front end, a prefill and a decode worker, seen twice with no traffic."""
-    pages = {
-        f"{role}-0": (RECORDINGS / f"dynamo-1.6.1-{role}.txt").read_text()
-        for role in ("frontend", "prefill", "decode")
-    }
-    reading = read("dynamo", [(0.0, pages), (15.0, pages), (30.0, pages)])
-    seen = reading.observation(30.0, 60.0, ())
-    assert seen.requests_per_second == 0
-    assert seen.finished_per_second == 0
-    assert list(seen.waiting_requests) == [0, 0]
-    assert list(seen.running_requests) == [0, 0]
-    assert seen.kv_usage_fraction == 0
-    assert seen.ttft.mean_seconds is None
-    assert reading.rank("decode_waiting_requests") == 0
-    assert reading.rank("prefill_waiting_requests") == 3
-
-
-def test_the_recorded_traffic_has_the_recorded_lengths() -> None:
-    """The same pages after a second front end of six requests more."""
-    page = (RECORDINGS / "dynamo-1.6.1-frontend.txt").read_text()
-    before = "\n".join(
-        line if line.startswith("#") or not line else f"{line.rsplit(' ', 1)[0]} 0"
-        for line in page.splitlines()
-    )
-    scrapes = [(0.0, {"frontend-0": before + "\n"}), (15.0, {"frontend-0": page})]
-    seen = observed("dynamo", scrapes)
-    assert seen.input_tokens is not None
-    assert seen.input_tokens.mean == pytest.approx(4605 / 6)
-    assert seen.output_tokens_mean == pytest.approx(24)
-    assert seen.ttft.mean_seconds == pytest.approx(0.5712357 / 6)
-    assert seen.itl.mean_seconds == pytest.approx(0.798920978 / 138)
-    assert seen.prefix_hit_fraction == 0

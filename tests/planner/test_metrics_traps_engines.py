@@ -103,7 +103,8 @@ def test_trap_09b_gauges_of_an_idle_sglang_keep_their_last_value() -> None:
     """They are written by the scheduler's batches, so without any they say what once was."""
     labels = 'model_name="Tiny",engine_type="prefill"'
     ended = counting("sglang:num_requests", 'model_name="Tiny",engine_type="decode"', 0)
-    page = gauge("sglang:num_queue_reqs", labels, 7) + gauge("sglang:num_running_reqs", labels, 0)
+    held = {"num_queue_reqs": 7, "num_prefill_bootstrap_queue_reqs": 0, "num_running_reqs": 0}
+    page = "".join(gauge(f"sglang:{name}", labels, value) for name, value in held.items())
     scrapes = [(15.0 * i, {"prefill-0": page, "decode-0": text}) for i, text in enumerate(ended)]
     reading = read("sglang", scrapes)
     seen = [reading.observation(15.0 * i, SELECTION.window_seconds, ()) for i in range(5)]

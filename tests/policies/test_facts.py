@@ -164,7 +164,7 @@ def test_a_role_whose_replicas_fit_nowhere_leaves_the_other_to_grow() -> None:
     assert decision.target.prefill == 2 < free.target.prefill
     assert decision.target.decode >= free.target.decode > 2
     (note,) = [note for note in decision.notes if "fit" in note]
-    assert note == f"no more than 2 prefill replicas fit on the free GPUs: {shortage}"
+    assert note == f"as many replicas as fit on the free GPUs, 2 in prefill: {shortage}"
     assert not any("fit on" in note for note in decide(QUIET, (1, 1), cap=cap).notes)
 
 

@@ -52,9 +52,11 @@ def test_a_margin_says_what_the_solve_would_find_there(wanted, budget):
     limits = PolicySettings(gpu_budget=budget)
     solution = solve(wanted, PROFILE, limits)
     prospect = Foresight.steady(solution.capacity)(solution.replicas)
-    assert prospect.sufficient == (Binding.BUDGET not in solution.binding)
+    assert prospect.sufficient or Binding.BUDGET in solution.binding
     for role, margin in prospect.margins.items():
         assert margin.gpus == 2
+        beside = solution.replicas.but(role, solution.replicas[role] + 1)
+        assert margin.more == solution.capacity.expect(beside)
         assert at_least(margin.more, prospect.planned)
         if margin.fewer is not None:
             assert at_least(prospect.planned, margin.fewer)
@@ -123,8 +125,18 @@ def test_large_fleets_are_solved_at_the_efficient_ratio(prompt, output):
     assert large.efficient_ratio == pytest.approx(ratio, rel=0.02)
 
 
-def test_without_demand_nothing_is_needed_and_no_ratio_is_efficient():
-    idle = solved(demand(0.0))
+def test_a_slow_link_needs_replicas_that_have_nothing_else_to_do():
+    link = PROFILE.transfer.model_copy(update={"bytes_per_second": 1e9})
+    profile = PROFILE.model_copy(update={"transfer": link})
+    wanted = demand(2.0, prompt=4000, output=1)
+    solution = solve(wanted, profile, PolicySettings(slo=Slo(ttft_seconds=5.0)))
+    decode = Foresight.steady(solution.capacity)(solution.replicas).needed_replicas.decode
+    assert solution.capacity.link_utilisation(PerRole(1, 1)) < decode <= solution.replicas.decode
+
+
+@pytest.mark.parametrize("rate", [0.0, 5e-324])
+def test_without_demand_nothing_is_needed_and_no_ratio_is_efficient(rate):
+    idle = solved(demand(rate, output=1e6))
     assert idle.needed_replicas == PerRole(0.0, 0.0)
     assert idle.efficient_ratio is None
 
@@ -134,7 +146,7 @@ def test_an_objective_out_of_reach_still_has_finite_needs():
     assert all(0 < need < 64 for need in hopeless.needed_replicas)
 
 
-def decided(rates: list[float], waiting: float = 0.0, **changes: object):
+def decisions(rates: list[float], waits: dict[str, object] | None = None, **changes: object):
     guards = Guards(scale_in_window_seconds=0)
     engine, memory = Engine(PROFILE, PolicySettings(guards=guards, **changes)), Memory()
     pools = PerRole(6, 3).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
@@ -145,10 +157,15 @@ def decided(rates: list[float], waiting: float = 0.0, **changes: object):
             requests_per_second=rate,
             input_tokens=Lengths.lognormal(1155.0),
             output_tokens_mean=211.0,
-            waiting_requests=PerRole(waiting, 0.0),
+            **(waits or {}),
         )
         decision, memory = engine.decide(seen, pools, memory, 15.0 * i)
-    return decision
+        yield decision
+
+
+def decided(rates: list[float], waits: dict[str, object] | None = None, **changes: object):
+    *_, last = decisions(rates, waits, **changes)
+    return last
 
 
 def test_doubt_about_the_profile_alone_makes_a_range():
@@ -166,12 +183,34 @@ def test_a_forecast_that_is_not_sure_makes_a_range():
     assert at_least(prospect.now, prospect.planned)
     assert prospect.now.ttft_seconds < 0.9 * prospect.planned.ttft_seconds
     assert at_least(prospect.likely, prospect.planned)
+    assert prospect.likely.itl_seconds > 1.05 * prospect.now.itl_seconds  # it swings back up
 
 
-def test_what_waits_is_planned_for_and_no_part_of_the_demand_of_now():
-    calm, queued = decided([30.0]), decided([30.0], waiting=600.0)
-    assert queued.prospect.needed_replicas.prefill > calm.prospect.needed_replicas.prefill * 1.2
-    assert queued.foresight(calm.target).now == calm.prospect.now
+def test_the_demand_of_now_is_its_level_and_not_the_chance_of_one_window():
+    steady, chance = decided([30.0] * 60), decided([30.0] * 60 + [31.0])
+    loads = [one.foresight.now.demand.load for one in (steady, chance)]
+    assert loads[1].prefill_erlangs < 1.02 * loads[0].prefill_erlangs
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        pytest.param({"waiting_requests": PerRole(600.0, 0.0)}, id="prompts"),
+        pytest.param(
+            {
+                "waiting_requests": PerRole(0.0, 0.0),
+                "kv_transfer_backlog_requests": 9000.0,
+                "kv_usage_fraction": 0.3,
+            },
+            id="transfers",
+        ),
+    ],
+)
+def test_what_waits_is_planned_for_and_no_part_of_the_demand_of_now(waits):
+    calm, queued = decided([30.0]), decided([30.0], waits)
+    pair = calm.target
+    assert queued.foresight(pair).now == calm.prospect.now
+    assert queued.foresight(pair).planned.ttft_seconds > 1.01 * calm.prospect.planned.ttft_seconds
 
 
 def test_a_decision_foresees_its_target_and_the_same_decision_foresees_the_same():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from policies.config import Guards, PolicySettings, RoleSettings
@@ -55,6 +57,16 @@ def test_no_trust_holds_even_if_a_rate_is_given() -> None:
     assert decision.target == PerRole(9, 9)
     assert decision.hold is not None
     assert decision.hold.reason is HoldReason.METRICS_UNKNOWN
+
+
+def test_a_decision_says_which_doubt_forbids_to_scale_in() -> None:
+    engine = Engine(PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0)))
+    doubt = "no data for kv_usage_fraction"
+    doubtful = replace(seen(0, 2.0), trust=Trust.SCALE_OUT_ONLY, problems=(doubt,))
+    decision, _ = engine.decide(doubtful, pools(PerRole(9, 9)), Memory(), 0)
+    assert decision.target == PerRole(9, 9)
+    assert decision.hold is not None
+    assert decision.hold.detail.endswith(f": {doubt}")
 
 
 @pytest.mark.parametrize(

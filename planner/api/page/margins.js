@@ -1,7 +1,7 @@
 // What the target is expected to do, and what one replica more or fewer of each role would change.
 
 const ROLES = ["prefill", "decode"];
-const WORDS = { ttft: "TTFT", itl: "ITL", kv_memory: "KV memory", kv_link: "the KV link", max_sequences: "the engine's batch limit", minimum: "its minimum" };
+const WORDS = { ttft: "bound by TTFT", itl: "bound by ITL", kv_memory: "bound by KV memory", kv_link: "bound by the KV link", max_sequences: "bound by the engine's batch limit", minimum: "at its minimum" };
 const body = document.querySelector("#margins tbody");
 
 const size = ({ prefill, decode }) => `${prefill}+${decode}`;
@@ -20,11 +20,12 @@ function row(name, gpus, expected, note = "") {
   return tr;
 }
 
-function besides(role, { replicas, margins }) {
+function besides(role, { replicas, margins, sufficient }) {
   const { gpus, more, fewer, binding } = margins[role];
   const beside = (step) => `${size({ ...replicas, [role]: replicas[role] + step })}: ${role} ${step > 0 ? "+1" : "−1"}`;
   const rows = [row(beside(1), `+${gpus}`, more)];
-  if (fewer) rows.push(row(beside(-1), `−${gpus}`, fewer, binding ? `forbidden by ${WORDS[binding]}` : ""));
+  const note = WORDS[binding] ?? (sufficient ? "would do" : "");
+  if (fewer) rows.push(row(beside(-1), `−${gpus}`, fewer, note));
   return rows;
 }
 

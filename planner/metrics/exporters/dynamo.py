@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from planner.metrics.exporters import vllm_llmd
-from planner.metrics.families import Shown, counter, counters, histogram, histograms
+from planner.metrics.families import Shown, counter, counters, gauge, histogram, histograms
 from policies.types import PerRole, Role
 from replay.buckets import DYNAMO
 
@@ -30,6 +30,8 @@ def _frontend(shown: Shown) -> Iterator[Metric]:
     yield counter("dynamo_frontend_requests_started", handled, tally.arrived_requests)
     yield counter("dynamo_frontend_requests", ended, tally.finished_requests)
     yield counter("dynamo_frontend_output_tokens", model, tally.generated_tokens)
+    inside = sum((*shown.gauges.waiting_requests, *shown.gauges.running_requests))
+    yield gauge("dynamo_frontend_inflight_requests", model, inside)
     for name, values, edges in (
         ("input_sequence_tokens", tally.input_tokens, DYNAMO.input_tokens),
         ("cached_tokens", tally.cached_tokens, DYNAMO.input_tokens),

@@ -26,7 +26,6 @@ from planner.metrics.presets import versions
 _NAMESPACE = 'dynamo_namespace=~"$dynamo_namespace(-.*)?"'
 _OF_PREFILL = f'{MODELS},phase="prefill"'
 _ESTIMATED = "dynamo_component_router_kv_transfer_estimated_latency_seconds"
-_WAITING = ("num_requests_waiting", "num_queue_reqs", "num_requests_waiting")
 _RUNNING = ("num_requests_running", "num_running_reqs", "num_requests_running")
 _KV_USAGE = ("kv_cache_usage_perc", "token_usage", "kv_cache_utilization")
 _REPORTING = (
@@ -47,6 +46,29 @@ def _engines(reduce: str, matchers: str, names: tuple[str, str, str]) -> tuple[s
     )
 
 
+def _sglang(name: str, matchers: str) -> str:
+    return rank_gauge("sum", f"sglang:{name}", f'{matchers},priority=""')
+
+
+# SGLang keeps those that wait for the other role apart from those that wait for a batch.
+_PREFILL_QUEUES = (
+    gauge("sum", "vllm:num_requests_waiting", PREFILL_PODS),
+    *(
+        plus(_sglang("num_queue_reqs", PREFILL_PODS), _sglang(handshake, PREFILL_PODS))
+        for handshake in ("num_prefill_bootstrap_queue_reqs", "num_prefill_prealloc_queue_reqs")
+    ),
+    gauge("sum", "trtllm_num_requests_waiting", PREFILL_PODS),
+)
+_DECODE_QUEUES = (
+    gauge("sum", "vllm:num_requests_waiting", DECODE_PODS),
+    plus(
+        _sglang("num_decode_prealloc_queue_reqs", DECODE_PODS),
+        or_zero(_sglang("num_queue_reqs", DECODE_PODS)),
+    ),
+    gauge("sum", "trtllm_num_requests_waiting", DECODE_PODS),
+)
+
+
 def _inflight(component: str) -> str:
     # The workers' namespace may end in a hash; a second endpoint counts key-value lookups.
     worker = f'dynamo_component="{component}",dynamo_endpoint="generate"'
@@ -65,7 +87,7 @@ _PREFILL = {
         tuple(
             _with_router("prefill", queue)
             for queue in (
-                *_engines("sum", PREFILL_PODS, _WAITING),
+                *_PREFILL_QUEUES,
                 f"sum(clamp_min({_inflight('prefill')} - 1, 0))",
             )
         ),
@@ -84,7 +106,7 @@ _PREFILL = {
 
 _DECODE = {
     "decode_waiting_requests": Signal(
-        tuple(_with_router("decode", queue) for queue in _engines("sum", DECODE_PODS, _WAITING)),
+        tuple(_with_router("decode", queue) for queue in _DECODE_QUEUES),
         meaning="requests waiting in decode engines and in Dynamo's router",
     ),
     "decode_running_requests": Signal(
@@ -208,9 +230,7 @@ _KV = {
                 f'{DECODE_PODS},stage=~"waiting_to_start|in_progress"',
             ),
             gauge("sum", "vllm:num_requests_waiting_by_reason", f'{DECODE_PODS},reason="deferred"'),
-            rank_gauge(
-                "sum", "sglang:num_prefill_inflight_queue_reqs", f'{PREFILL_PODS},priority=""'
-            ),
+            _sglang("num_prefill_inflight_queue_reqs", PREFILL_PODS),
         ),
         meaning="requests whose KV cache is still to arrive at decode",
         excludes="TensorRT-LLM, which does not report it",

@@ -23,7 +23,8 @@ from planner.metrics.phrases import (
 from planner.metrics.preset import Preset, Signal
 from planner.metrics.presets import versions
 
-_REPORTING = ("trtllm_num_requests_running", "trtllm_request_success_total")
+_GAUGES = ("trtllm_num_requests_running",)
+_COUNTERS = ("trtllm_request_success_total",)
 _ENDED = rate("trtllm_request_success_total", DECODE_PODS)
 
 _REUSED = rate("trtllm_kv_cache_reused_blocks_total", PREFILL_PODS)
@@ -94,7 +95,7 @@ def _pool(role: str, matchers: str, own_gauge: str) -> dict[str, Signal]:
             ),
             meaning=f"requests in {role}",
         ),
-        **pods(role, matchers, _REPORTING),
+        **pods(role, matchers, _GAUGES, _COUNTERS),
     }
 
 

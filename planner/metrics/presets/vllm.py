@@ -166,6 +166,7 @@ _KV = {
             mean("vllm:mooncake_xfer_time_seconds", _DECODE),
         ),
         meaning="time of one KV transfer",
+        since="vLLM of November 2025",
     ),
     "kv_transfer_bytes_per_second": Signal(
         (
@@ -173,6 +174,7 @@ _KV = {
             rate("vllm:mooncake_bytes_transferred_sum", _DECODE),
         ),
         meaning="KV bytes moved per second of wall time: use of the link, not its speed",
+        since="vLLM of November 2025",
     ),
     "kv_transfer_failures_per_second": Signal(
         (
@@ -184,6 +186,7 @@ _KV = {
         ),
         meaning="KV transfers that failed, as the receiving decode pods count them, and caches "
         "that expired on prefill before they were read",
+        since="vLLM of November 2025",
     ),
 }
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from planner.api.app import make_app
 from planner.api.view import ServiceView
+from planner.front_end import RouterTick
 from planner.journal import Journal, Record
 from planner.ports import WriteFailure
 from planner.telemetry import Telemetry
@@ -21,7 +22,17 @@ from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.profile import builtin
-from policies.types import Latency, Observation, PerRole, PoolState, Role, Unavailable
+from policies.router import RouterDecision
+from policies.types import (
+    Hold,
+    HoldReason,
+    Latency,
+    Observation,
+    PerRole,
+    PoolState,
+    Role,
+    Unavailable,
+)
 
 TICK_SECONDS = 60.0
 TICKS = 360
@@ -89,6 +100,16 @@ def day(settings: PolicySettings, ticks: int = TICKS) -> Iterator[Record]:
             pools=pools,
             decision=decision,
             applied=decision.changes,
+            router=RouterTick(
+                pool=PoolState(desired_replicas=1, ready_replicas=1),
+                decision=RouterDecision(
+                    decided_at_seconds=index * TICK_SECONDS,
+                    current=1,
+                    target=1,
+                    requests_per_second=seen.requests_per_second,
+                    hold=Hold(HoldReason.ALREADY_RIGHT, "one carries it all"),
+                ),
+            ),
             failures=failures,
             took_seconds=0.004,
         )
@@ -126,8 +147,11 @@ def view(clock: StoppedClock) -> ServiceView:
 
 @pytest.fixture(scope="session")
 def records() -> tuple[Record, ...]:
-    """The day, decided once."""
-    return tuple(day(SETTINGS))
+    """The day, decided once, and foreseen as the loop does, which no client has to wait for."""
+    lived = tuple(day(SETTINGS))
+    for record in lived:
+        assert record.decision.prospect or record.decision.hold
+    return lived
 
 
 @pytest.fixture
