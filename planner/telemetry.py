@@ -167,9 +167,8 @@ def _sizes(record: Record) -> Iterator[Sample]:
         yield f"{name}_replicas", text, "role", _by_role_of(pair) | attached
     attached_ready = {NAME: _ready(front.pool)} if front else {}
     yield "ready_replicas", "Replicas that serve.", "role", ready | attached_ready
-    if router:
-        rate = router.requests_per_second
-        yield "router_requests_per_second", "What the front end is sized for.", "", {"": rate}
+    rate = router.requests_per_second if router else None
+    yield "router_requests_per_second", "What the front end is sized for.", "", {"": rate}
 
 
 def _ready(pool: PoolState | Unavailable) -> float | None:

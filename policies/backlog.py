@@ -8,7 +8,10 @@ from enum import StrEnum
 from policies.config import PolicySettings
 from policies.demand import Demand
 from policies.profile import Profile
-from policies.types import Observation, PerRole
+from policies.types import Observation, PerRole, PoolState
+
+# A batch is full when this share of its places is taken: some are between two requests.
+_FULL = 0.9
 
 
 class Congestion(StrEnum):
@@ -52,13 +55,16 @@ def normal_queue(observation: Observation, settings: PolicySettings) -> float:
     return (observation.requests_per_second or 0.0) * settings.slo.ttft_seconds / 2
 
 
-def diagnose(observation: Observation, settings: PolicySettings) -> Backlog:
+def diagnose(
+    observation: Observation, settings: PolicySettings, slots: float | None = None
+) -> Backlog:
     """Tell a queue in front of prefill from one behind it.
 
-    Only what is beyond the normal queue counts. A KV backlog with decode
-    memory full, or with requests queued at decode, needs decode; one with room at decode is the
-    link's. Either way KV that cannot leave pins prefill memory, so prefill's own queue is a
-    symptom then, and more prefill would only lengthen it.
+    Only what is beyond the normal queue counts. A KV backlog with decode memory full, or with
+    sequences in all of decode's `slots`, needs decode; one with room at decode is the link's.
+    Where the use of memory is unknown, requests that wait at decode are taken to lack room, though
+    some stacks count a transfer under way among them. Either way KV that cannot leave pins prefill
+    memory, so prefill's own queue is a symptom then, and more prefill would only lengthen it.
     """
     normal = normal_queue(observation, settings)
     waiting = observation.waiting_requests.map(lambda count: count or 0.0)
@@ -69,9 +75,30 @@ def diagnose(observation: Observation, settings: PolicySettings) -> Backlog:
         return Backlog(PerRole(max(waiting.prefill - normal, 0.0), 0.0), Congestion.NONE)
     full = 1.0 - settings.kv_headroom_fraction
     usage = observation.kv_usage_fraction
-    starved = waiting.decode > 0 or usage is None or usage >= full
+    running = observation.running_requests.decode
+    crowded = slots is not None and running is not None and running >= _FULL * slots
+    starved = usage is None or usage >= full or crowded
     congestion = Congestion.DECODE_SPACE if starved else Congestion.KV_LINK
     return Backlog(PerRole(0.0, held_up), congestion)
+
+
+def left_when_ready(
+    waiting: float,
+    arrivals_per_second: float,
+    served_per_replica: float,
+    pool: PoolState,
+    lead_seconds: float,
+) -> float:
+    """Requests of a queue that will wait still when a replica asked for now can help.
+
+    Until then it grows by what arrives and falls by what ready replicas serve, and starting ones
+    from the moment they are ready. Example: 300 wait, 70 arrive per second, 5 replicas serve 8 per
+    second each, and 4 more will in half of the 120 s that a start takes: 300 + 8400 - 6720 = 1980.
+    """
+    serving = lead_seconds * pool.ready_replicas
+    serving += sum(min(age, lead_seconds) for age in pool.starting_ages_seconds)
+    left = waiting + arrivals_per_second * lead_seconds - served_per_replica * serving
+    return max(left, 0.0)
 
 
 def drained(demand: Demand, backlog: Backlog, profile: Profile, drain_seconds: float) -> Demand:

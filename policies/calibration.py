@@ -52,7 +52,7 @@ class Correction:
 
         16% at first, a few percent once the replicas have been watched.
         """
-        return math.exp(self.mean + self.deviation)
+        return math.exp(min(self.mean + self.deviation, _BOUND))
 
     def updated(self, evidence: Evidence, drift_variance: float) -> Correction:
         """Fold in one measurement (scalar extended Kalman filter on a random walk).
@@ -65,7 +65,8 @@ class Correction:
         spread = slope * slope * variance + noise
         if evidence.residual**2 > _GATE * spread:
             opened = variance if self.rejected < 3 else variance + evidence.residual**2
-            return replace(self, variance=opened, rejected=self.rejected + 1)
+            widest = max(_BOUND**2, self.variance)  # evidence that tells little opens it for ever
+            return replace(self, variance=min(opened, widest), rejected=self.rejected + 1)
         gain = variance * slope / spread
         mean = min(max(self.mean + gain * evidence.residual, -_BOUND), _BOUND)
         return Correction(mean, (1.0 - gain * slope) * variance)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from policies.config import PolicySettings
 from policies.demand import DISPERSION_BIN_SECONDS, Demand, prefill_seconds
 from policies.profile import Profile
-from policies.queueing import ENDLESS_WAIT, NO_WAIT, Wait, batch_at_most, wait_of_pool
+from policies.queueing import ENDLESS_WAIT, NO_WAIT, Floats, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
 
 
@@ -62,6 +64,13 @@ class Capacity:
             (prefill_seconds(law, n, shape.prefix_hit_fraction), w)
             for n, w in zip(shape.prompt_tokens.tokens, shape.prompt_tokens.weights, strict=True)
         )
+
+    @cached_property
+    def _prompts(self) -> tuple[Floats, Floats, Floats]:
+        """Tokens, prefill seconds and weights of the points of the length distribution."""
+        service, weights = zip(*self._service, strict=True)
+        tokens = self.demand.shape.prompt_tokens.tokens
+        return np.array(tokens), np.array(service), np.array(weights)
 
     @cached_property
     def service_seconds_mean(self) -> float:
@@ -267,7 +276,7 @@ class Capacity:
         replicas: PerRole[int],
         wait: Wait,
         decode: DecodeState,
-        allowed_seconds: Callable[[float], float],
+        allowed_seconds: Callable[[Floats], Floats],
     ) -> float:
         """Share of prompts whose first token comes within the time allowed for their length."""
         link = self.link_utilisation(replicas)
@@ -277,16 +286,12 @@ class Capacity:
         fixed = decode.itl_mean_seconds + law.base_seconds
         link_wait = self.link_wait(replicas)
         per_token = self.transfer_seconds(1.0, link) - law.base_seconds
-        met = 0.0
-        for (service, weight), tokens in zip(
-            self._service, self.demand.shape.prompt_tokens.tokens, strict=True
-        ):
-            left = allowed_seconds(tokens) - service - fixed - per_token * tokens
-            late = wait.tail_after(decode.admission_wait, left)
-            if link_wait.probability > 0.0:
-                late = max(late, link_wait.tail_after(decode.admission_wait, left))
-            met += weight * (1.0 - late)
-        return met
+        tokens, service, weights = self._prompts
+        left = allowed_seconds(tokens) - service - fixed - per_token * tokens
+        late = wait.tail_after(decode.admission_wait, left)
+        if link_wait.probability > 0.0:
+            late = np.maximum(late, link_wait.tail_after(decode.admission_wait, left))
+        return float(weights @ (1.0 - late))
 
     def ttft_mean_seconds(self, replicas: PerRole[int]) -> float:
         """Mean time to first token; infinite when a stage cannot keep up."""
@@ -322,7 +327,9 @@ class Capacity:
         wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
         slo = self.settings.slo
         ttft = _smallest(
-            lambda seconds: self.ttft_attainment(replicas, wait, decode, lambda _: seconds),
+            lambda seconds: self.ttft_attainment(
+                replicas, wait, decode, lambda tokens: np.full_like(tokens, seconds)
+            ),
             slo.attainment_fraction,
         )
         return Expectation(

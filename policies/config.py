@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -18,6 +20,8 @@ from pydantic import (
 
 from forecasting.registry import forecasters
 from policies.types import PerRole, Role
+
+Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
 
 class Section(BaseModel):
@@ -43,7 +47,7 @@ class Slo(Section):
         default=0.99, gt=0.0, lt=1.0, description="share of requests that must meet TTFT and ITL"
     )
 
-    def ttft_objective_seconds(self, input_tokens: float) -> float:
+    def ttft_objective_seconds(self, input_tokens: Tokens) -> Tokens:
         """Time to first token allowed for a prompt of this length."""
         return self.ttft_seconds + self.ttft_seconds_per_input_token * input_tokens
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
@@ -124,7 +126,7 @@ class Lattice:
             pair,
             self._wait(pair.prefill),
             decode,
-            lambda tokens: slo.ttft_objective_seconds(tokens) + relief,
+            lambda tokens: np.add(slo.ttft_objective_seconds(tokens), relief),
         )
         stable = decode.itl_mean_seconds < math.inf
         itl = decode.itl_attainment if capacity.attainable.decode else float(stable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from policies.lengths import Lengths
@@ -70,7 +71,7 @@ LOADS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """What requests look like, apart from how many there are.
 
@@ -86,7 +87,7 @@ class Shape:
         """Mean length of an answer."""
         return self.output_tokens.mean
 
-    @property
+    @cached_property
     def context_tokens_mean(self) -> float:
         """Mean context that a generated token reads, E[O (I + O/2)] / E[O].
 
@@ -98,7 +99,7 @@ class Shape:
             return self.prompt_tokens.mean
         return self.prompt_tokens.mean + self.output_tokens.average(lambda o: o * o) / (2 * output)
 
-    @property
+    @cached_property
     def context_cv2(self) -> float:
         """Squared coefficient of variation of the context of sequences found in decode.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from policies import guards
 from policies.answers import as_arrived
-from policies.backlog import diagnose, drained
-from policies.calibration import drift_notes, learn, slowed
+from policies.backlog import diagnose
+from policies.calibration import learn
 from policies.config import PolicySettings
-from policies.coupling import Solution, solve
 from policies.demand import Demand, Load, Shape, kv_held_factor, rate_of, shape_of
 from policies.evidence import Witness
 from policies.facts import (
@@ -22,8 +21,6 @@ from policies.facts import (
     leave_to_others,
     measured_leads,
     pool_notes,
-    short_of,
-    supply,
     tightening,
     with_leads,
     within,
@@ -31,11 +28,11 @@ from policies.facts import (
 from policies.fallback import decide_blind
 from policies.foresight import foresee
 from policies.lengths import Lengths
-from policies.level import levels_of
+from policies.level import Levels, levels_of
 from policies.memory import Memory, Sized
-from policies.outlook import floor, follow, outlook, told, turn_notes
-from policies.plan import plan
+from policies.outlook import follow, told, turn_notes
 from policies.profile import Profile
+from policies.sizing import Circumstances, Sizing
 from policies.types import (
     Binding,
     Decision,
@@ -56,21 +53,6 @@ _NO_REQUESTS = Shape(
     prefix_hit_fraction=0.0,
     output_tokens=Lengths((1.0,), (1.0,)),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sizing:
-    """The pair wanted, the first move towards it, what of that will last, and notes.
-
-    Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
-    `now` is the level of the load that is seen, without what waits.
-    """
-
-    solution: Solution
-    planned: PerRole[int]
-    lasting: PerRole[int]
-    now: Load
-    notes: tuple[str, ...]
 
 
 class Engine:
@@ -125,7 +107,9 @@ class Engine:
             return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
         rate, load, shape = seen
         followed = memory.trackers
-        memory = self._note(memory, rate, load, shape, observation.window_seconds, now_seconds)
+        memory, levels = self._note(
+            memory, rate, load, shape, observation.window_seconds, now_seconds
+        )
         if 0 in current:
             reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
@@ -136,8 +120,10 @@ class Engine:
             kv_held_factor(observation, found.decode.ready_replicas, shape, self.profile),
         )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        shape = memory.shape or shape
-        sizing = self._reachable(observation, memory, shape, found)
+        here = Circumstances(observation, found, levels, memory, self.profile, self.settings)
+        memory = replace(memory, surge=here.surge())
+        sizing = replace(here, memory=memory).size()
+        memory = replace(memory, prefill_waiting=observation.waiting_requests.prefill)
         bounds = self._bounds(sizing, found, observation, cap)
         decision, memory = self._settle(sizing, bounds, memory, now_seconds)
         notes = sizing.notes
@@ -148,73 +134,6 @@ class Engine:
         planned = sizing.solution.capacity
         foresight = foresee(planned, self.profile, memory.calibration, sizing.now, forecasts)
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
-
-    def _reachable(
-        self,
-        observation: Observation,
-        memory: Memory,
-        shape: Shape,
-        found: PerRole[PoolState],
-    ) -> Sizing:
-        """Solve; where a role cannot reach its size, size the other one beside what it can reach.
-
-        The role itself keeps the size wanted, so that what is stuck is still asked for.
-        """
-        most = supply(found)
-        wanted = self._solve(observation, memory, shape, found)
-        lacks = wanted.solution.replicas.zip(most).map(
-            lambda pair: pair[1] is not None and pair[0] > pair[1]
-        )
-        if not any(lacks):
-            return wanted
-        beside = Engine(self.profile, short_of(self.settings, most))
-        sizing = beside._solve(observation, memory, shape, found)
-        replicas = PerRole.of(
-            lambda role: (wanted if lacks[role] else sizing).solution.replicas[role]
-        )
-        return replace(
-            sizing, solution=replace(sizing.solution, replicas=replicas), planned=replicas
-        )
-
-    def _solve(
-        self,
-        observation: Observation,
-        memory: Memory,
-        shape: Shape,
-        found: PerRole[PoolState],
-    ) -> Sizing:
-        """Size for the outlook and the work that waits; return the notes for the operator too."""
-        slowness = self._slowness(memory)
-        profile = slowed(self.profile, slowness)
-        waiting = diagnose(observation, self.settings)
-        least = floor(self.settings, memory.seconds[-1]).map(
-            lambda rate: shape.load_of(self.profile, rate)
-        )
-        seen = levels_of(memory, self.settings, observation.window_seconds)
-        load = outlook(memory.trackers, seen, least)
-        demand = Demand(
-            load=load.slowed(slowness.prefill),
-            shape=shape,
-            arrival_dispersion=memory.dispersion(self.settings.arrival_dispersion),
-            kv_held_factor=memory.kv_held_factor.mean,
-        )
-        current = found.map(lambda pool: pool.desired_replicas)
-        solution = solve(demand, profile, self.settings, current)
-        offered = replace(demand, load=seen.now.slowed(slowness.prefill))
-        planned = lasting = plan(solution, offered, found)
-        if not waiting.calm and Binding.BUDGET not in solution.binding:
-            # Where GPUs are short already, a backlog would only move them to and fro.
-            demand = drained(demand, waiting, profile, self.settings.drain_seconds)
-            solution = solve(demand, profile, self.settings, current)
-            planned = solution.replicas
-        notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
-
-    def _slowness(self, memory: Memory) -> PerRole[float]:
-        """By how much replicas are taken to be slower than their profile."""
-        if not self.settings.calibrate:
-            return PerRole(1.0, 1.0)
-        return memory.calibration.map(lambda correction: correction.sized_factor)
 
     def _learn(
         self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand
@@ -244,7 +163,6 @@ class Engine:
         return replace(
             memory,
             calibration=learn(memory.calibration, evidence, memory.step_seconds),
-            prefill_waiting=observation.waiting_requests.prefill,
             queued_at_seconds=queued_at,
         )
 
@@ -255,7 +173,7 @@ class Engine:
             at = observation.observed_at_seconds
             seen = self._see(observation, memory, at)
             if not isinstance(seen, Hold) and (not memory.seconds or at > memory.seconds[-1]):
-                memory = here._note(memory, *seen, observation.window_seconds, at)
+                memory, _ = here._note(memory, *seen, observation.window_seconds, at)
         return memory
 
     def _note(
@@ -266,13 +184,12 @@ class Engine:
         shape: Shape,
         window_seconds: float,
         now_seconds: float,
-    ) -> Memory:
-        """Remember a load and show it to the forecast."""
+    ) -> tuple[Memory, Levels]:
+        """Remember a load and show its level to the forecast."""
         memory = memory.with_load(now_seconds, requests_per_second, load, shape)
         seen = levels_of(memory, self.settings, window_seconds)
-        return replace(
-            memory, trackers=follow(memory.trackers, seen.now, self.settings, now_seconds)
-        )
+        trackers = follow(memory.trackers, seen.now, self.settings, now_seconds)
+        return replace(memory, trackers=trackers), seen
 
     def _see(
         self, observation: Observation, memory: Memory, now_seconds: float

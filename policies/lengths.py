@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -17,7 +18,7 @@ _CUTS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.96, 0.98, 0.99,
 _SHARES = tuple(b - a for a, b in pairwise(_CUTS))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lengths:
     """Token counts and their probabilities (weights sum to 1), ascending by token count."""
 
@@ -85,7 +86,7 @@ class Lengths:
         means = np.maximum.accumulate(between / np.diff(cuts))  # rounding may swap equal ones
         return cls(tuple(means.tolist()), _SHARES)
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Mean token count."""
         return self.average(lambda tokens: tokens)

@@ -17,10 +17,22 @@ from policies.types import Role
 
 
 class Levels(NamedTuple):
-    """The load now, and what it surely rises to until a replica started now is ready."""
+    """The load now, and what it surely rises to until a replica started now is ready.
+
+    `newest` is the mean of the newest window.
+    """
 
     now: Load
     ahead: Load
+    newest: Load
+
+    def surging(self, factor: float) -> Levels:
+        """The same where `factor` times as much arrives as the newest window shows."""
+        most = {
+            load.name: max(load.value(self.ahead), factor * load.value(self.newest))
+            for load in LOADS
+        }
+        return self._replace(ahead=Load(**most))
 
 
 def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -> Levels:
@@ -30,7 +42,7 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
     at 40 ms stays for 80 s, and arrivals that come and go within that time never meet in a batch.
     """
     if memory.shape is None:
-        return Levels(memory.loads[-1], memory.loads[-1])
+        return Levels(*[memory.loads[-1]] * 3)
     seconds = memory.seconds_array()
     dispersion = memory.dispersion(settings.arrival_dispersion)
     stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
@@ -46,7 +58,8 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
             window_seconds=width,
             noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
         )
-        return found.level, found.risen(settings.roles[role].startup_seconds)
+        ahead = found.risen(settings.roles[role].startup_seconds)
+        return found.level, ahead
 
     variations = _work_cv2(memory.shape)
     pairs = {
@@ -56,6 +69,7 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
     return Levels(
         now=Load(**{name: now for name, (now, _) in pairs.items()}),
         ahead=Load(**{name: ahead for name, (_, ahead) in pairs.items()}),
+        newest=memory.loads[-1],
     )
 
 

@@ -141,7 +141,7 @@ def outlook(trackers: tuple[Tracker, ...], seen: Levels, least: PerRole[Load]) -
     def most(tracker: Tracker, load: Followed) -> float:
         return max(
             _told_at_most(tracker, load.value(seen.now)),
-            *(load.value(at) for at in (*seen, least[load.role])),
+            *(load.value(at) for at in (seen.now, seen.ahead, least[load.role])),
         )
 
     prefill, tokens, steps = (

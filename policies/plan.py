@@ -23,6 +23,8 @@ _STEPS = 2
 def plan(ahead: Solution, now: Demand, found: PerRole[PoolState]) -> PerRole[int]:
     """The first move of the cheapest way from the pools as they are to what is ahead.
 
+    The demand ahead is never below that of `now` (policies/outlook.py).
+
     Dynamic programming over slots of half a minute and the sizes that matter: those in place, those
     that `now` needs and those that are needed ahead. A slot costs the GPUs held and the requests
     missed. Missing the share allowed once more costs as much as all the GPUs needed, so a replica
@@ -36,7 +38,9 @@ def plan(ahead: Solution, now: Demand, found: PerRole[PoolState]) -> PerRole[int
     current = found.map(lambda pool: pool.desired_replicas)
     if ahead.replicas == current or not Lattice(ahead.capacity).meets(ahead.replicas):
         return ahead.replicas
-    return _Plan(ahead, now, found).first_move()
+    if any(ahead.replicas[role] > current[role] for role in Role):
+        return _Plan(ahead, now, found).first_move()
+    return ahead.replicas  # nothing starts, so there is nothing to weigh
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,23 @@ class _Plan:
     def _slot_cost(self, slot: int) -> Floats:
         """GPU-seconds of each pair of sizes in a slot, misses included."""
         at_seconds = slot * self._slot_seconds
-        lattice = self._lattice(at_seconds)
+        key = (self._steps(at_seconds), PerRole.of(lambda role: self._able(role, at_seconds)))
+        if key not in self._costs:
+            self._costs[key] = self._cost(self._lattice(key[0]), key[1])
+        return self._costs[key]
+
+    @cached_property
+    def _costs(self) -> dict[tuple[PerRole[int], PerRole[int]], Floats]:
+        return {}
+
+    def _cost(self, lattice: Lattice, able: PerRole[int]) -> Floats:
         gpus = self._capacity.profile.gpus_per_replica
         held = np.add.outer(self._sizes.prefill * gpus.prefill, self._sizes.decode * gpus.decode)
         allowed = 1.0 - self._capacity.settings.slo.attainment_fraction
         missed = np.array(
             [
                 [
-                    lattice.required - self._attained(lattice, PerRole(prefill, decode), at_seconds)
+                    lattice.required - _attained(lattice, PerRole(prefill, decode), able)
                     for decode in map(int, self._sizes.decode)
                 ]
                 for prefill in map(int, self._sizes.prefill)
@@ -124,11 +137,6 @@ class _Plan:
         )
         price = self.ahead.gpus / allowed
         return np.asarray((held + price * np.maximum(missed, 0.0)) * self._slot_seconds)
-
-    def _attained(self, lattice: Lattice, pair: PerRole[int], at_seconds: float) -> float:
-        serving = PerRole.of(lambda role: min(pair[role], self._able(role, at_seconds)))
-        ttft, itl = lattice.attainments(serving)
-        return ttft * itl - (1.0 - lattice.capacity.flow(serving))
 
     def _able(self, role: Role, at_seconds: float) -> int:
         """Replicas of a role that can serve by then; one asked for now can after its lead."""
@@ -138,11 +146,14 @@ class _Plan:
         due = sum(age + at_seconds >= lead for age in pool.starting_ages_seconds)
         return max(pool.ready_replicas + due, 1)
 
-    def _lattice(self, at_seconds: float) -> Lattice:
-        """Judge of pairs at a time, under the demand that is on its way from now to ahead."""
-        steps = self._leads.map(
+    def _steps(self, at_seconds: float) -> PerRole[int]:
+        """How far each role's load is on its way from now to ahead."""
+        return self._leads.map(
             lambda lead: math.ceil(min(at_seconds / lead if lead else 1.0, 1.0) * _STEPS)
         )
+
+    def _lattice(self, steps: PerRole[int]) -> Lattice:
+        """Judge of pairs under the demand so far on its way."""
         if steps not in self._lattices:
             self._lattices[steps] = self._lattice_at(steps)
         return self._lattices[steps]
@@ -158,3 +169,10 @@ class _Plan:
         )
         demand = replace(self._capacity.demand, load=load)
         return Lattice(replace(self._capacity, demand=demand))
+
+
+def _attained(lattice: Lattice, pair: PerRole[int], able: PerRole[int]) -> float:
+    """Attainment of what can serve of a pair, less the share that it cannot carry at all."""
+    serving = pair.zip(able).map(min)
+    ttft, itl = lattice.attainments(serving)
+    return ttft * itl - (1.0 - lattice.capacity.flow(serving))

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betainc, gammaincc, gammaln
+
+Floats = NDArray[np.float64]
 
 _NEVER = 1e-9
 
@@ -46,34 +50,32 @@ class Wait:
             return math.inf
         return self.probability * (self.least_seconds + 1.0 / self.rate_per_second)
 
-    def tail(self, seconds: float) -> float:
-        """P(W > seconds)."""
-        if seconds < 0.0:
-            return 1.0
-        beyond = max(seconds - self.least_seconds, 0.0)
-        return self.probability * math.exp(-self.rate_per_second * beyond)
+    def tail(self, seconds: Floats) -> Floats:
+        """P(W > seconds), for times of any shape."""
+        beyond = np.maximum(seconds - self.least_seconds, 0.0)
+        waiting = self.probability * np.exp(-self.rate_per_second * beyond)
+        return np.asarray(np.where(seconds < 0.0, 1.0, waiting))
 
-    def tail_after(self, other: Wait, seconds: float) -> float:
+    def tail_after(self, other: Wait, seconds: Floats) -> Floats:
         """P(this wait + an independent other one > seconds); the other has no least time."""
-        if seconds < 0.0:
-            return 1.0
         if other.probability < _NEVER:
             return self.tail(seconds)
         if self.rate_per_second <= 0.0 or other.rate_per_second <= 0.0:
             # An overloaded stage: its wait has no stationary law.
-            return max(self.tail(seconds), other.tail(seconds))
-        beyond = seconds - self.least_seconds
-        waiting = 1.0 if beyond < 0.0 else self._exponential_tail_after(other, beyond)
-        return (1.0 - self.probability) * other.tail(seconds) + self.probability * waiting
+            return np.maximum(self.tail(seconds), other.tail(seconds))
+        waiting = self._exponential_tail_after(other, seconds - self.least_seconds)
+        late = (1.0 - self.probability) * other.tail(seconds) + self.probability * waiting
+        return np.asarray(np.where(seconds < 0.0, 1.0, late))
 
-    def _exponential_tail_after(self, other: Wait, seconds: float) -> float:
+    def _exponential_tail_after(self, other: Wait, seconds: Floats) -> Floats:
         """P(Exp(this rate) + the other wait > seconds): two exponentials in sequence, or one."""
         a, b = self.rate_per_second, other.rate_per_second
         if math.isclose(a, b, rel_tol=1e-6):
             b *= 1 + 1e-6  # the two-rate form is continuous there, but divides by a - b
-        alone = math.exp(-a * seconds)
-        both = (b * alone - a * math.exp(-b * seconds)) / (b - a)
-        return (1.0 - other.probability) * alone + other.probability * both
+        since = np.maximum(seconds, 0.0)
+        alone = np.exp(-a * since)
+        both = (b * alone - a * np.exp(-b * since)) / (b - a)
+        return np.asarray((1.0 - other.probability) * alone + other.probability * both)
 
 
 NO_WAIT = Wait(0.0, 1.0)

@@ -23,6 +23,8 @@ from policies.types import PerRole
 
 NOT_READY = 1
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.FAILED: "FAILED "}
+# Of models that are served, where the configured one is not.
+_MOST_NAMES = 10
 # Rates need two looks at the pods' own pages.
 _BETWEEN_SCRAPES_SECONDS = 2.0
 
@@ -148,7 +150,10 @@ def _stack(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:
             yield Check(State.WARNING, f"metrics.preset: {fits}")
     served = [name.lower() for name in inspection.models]
     if served and config.model.lower() not in served:
-        names = ", ".join(inspection.models)
+        more = len(inspection.models) - _MOST_NAMES
+        names = ", ".join(inspection.models[:_MOST_NAMES]) + (
+            f" and {more} more" if more > 0 else ""
+        )
         yield Check(
             State.FAILED, f"metrics.model: {config.model} is not served; these are: {names}"
         )

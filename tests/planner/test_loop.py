@@ -29,6 +29,7 @@ from policies.types import (
     PerRole,
     Pools,
     Role,
+    Trust,
     Unavailable,
 )
 
@@ -109,6 +110,16 @@ async def test_it_ticks_on_every_boundary() -> None:
     loop.clock = AcceleratedClock(start_seconds=13.0)
     await loop.run(until=lambda: len(loop.journal) == 3)
     assert [r.decision.decided_at_seconds for r in loop.journal] == [20.0, 30.0, 40.0]
+
+
+async def test_replicas_that_nobody_scrapes_make_the_metrics_doubtful() -> None:
+    engine = Wants(ONE_EACH)
+    seen = replace(SEEN, live_pods=PerRole(4.0, 2.0))
+    four_each = InMemoryWorkload(PerRole(4, 4))
+    record = await make_loop(engine, metrics=ScriptedMetrics([seen]), workload=four_each).tick(0.0)
+    assert engine.seen[0][0] is record.observation
+    assert record.observation.trust is Trust.SCALE_OUT_ONLY
+    assert "2 decode pods answer, but 4 replicas are ready" in record.observation.problems[0]
 
 
 class Granting:

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from policies.backlog import Congestion, diagnose, drained
+from policies.backlog import Congestion, diagnose, drained, left_when_ready
 from policies.config import PolicySettings
 from policies.coupling import solve
 from policies.demand import Demand, Shape
 from policies.lengths import Lengths
 from policies.profile import builtin
-from policies.types import Observation, PerRole
+from policies.types import Observation, PerRole, PoolState
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 SETTINGS = PolicySettings()
@@ -100,3 +100,41 @@ def test_a_slow_link_is_not_answered_with_decode_work():
     cleared = drained(demand, diagnose(stuck, SETTINGS), PROFILE, 60)
     assert cleared.load == demand.load
     assert cleared.extra_transfers_per_second == pytest.approx((300 - NORMAL) / 60)
+
+
+@pytest.mark.parametrize(
+    ("pool", "left"),
+    [
+        pytest.param(PoolState(desired_replicas=5, ready_replicas=5), 3900.0, id="grows"),
+        pytest.param(
+            PoolState(desired_replicas=9, ready_replicas=5, starting_ages_seconds=(60.0,) * 4),
+            1980.0,
+            id="starting-replicas-help-from-when-they-are-ready",
+        ),
+        pytest.param(PoolState(desired_replicas=12, ready_replicas=12), 0.0, id="clears-itself"),
+    ],
+)
+def test_only_what_a_replica_asked_for_now_will_find_is_work_for_it(pool, left):
+    """300 wait, 70 arrive per second, a replica serves 8, a start takes 120 s."""
+    assert left_when_ready(300.0, 70.0, 8.0, pool, 120.0) == pytest.approx(left)
+
+
+@pytest.mark.parametrize(
+    ("usage", "running", "why"),
+    [
+        pytest.param(0.95, 100.0, Congestion.DECODE_SPACE, id="memory-full"),
+        pytest.param(0.3, 250.0, Congestion.DECODE_SPACE, id="all-places-taken"),
+        pytest.param(0.3, 100.0, Congestion.KV_LINK, id="room-in-both"),
+        pytest.param(None, 100.0, Congestion.DECODE_SPACE, id="unknown"),
+    ],
+)
+def test_what_waits_at_decode_waits_for_room_or_for_the_link(usage, running, why):
+    seen = Observation(
+        observed_at_seconds=0.0,
+        window_seconds=60.0,
+        requests_per_second=10.0,
+        waiting_requests=PerRole(0.0, 500.0),
+        running_requests=PerRole(None, running),
+        kv_usage_fraction=usage,
+    )
+    assert diagnose(seen, PolicySettings(), slots=256.0).congestion is why

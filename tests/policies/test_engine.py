@@ -171,7 +171,7 @@ def test_a_step_limit_leaves_its_mark():
 
 def test_a_backlog_is_worked_off_by_both_roles():
     calm, _ = ENGINE.decide(seen(0, 20.0), pools(3, 1), Memory(), 0.0)
-    queued = seen(0, 20.0, waiting_requests=PerRole(2000.0, 0.0))
+    queued = seen(0, 20.0, waiting_requests=PerRole(6000.0, 0.0))
     decision, _ = ENGINE.decide(queued, pools(3, 1), Memory(), 0.0)
     assert decision.target.prefill > calm.target.prefill
     assert decision.target.decode > calm.target.decode

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from policies.capacity import Capacity
 from policies.config import Guards, PolicySettings, RoleSettings, Slo
-from policies.coupling import solve
+from policies.coupling import Lattice, solve
 from policies.demand import Demand, Shape
 from policies.engine import Engine
 from policies.foresight import Foresight
@@ -99,10 +99,8 @@ def test_what_is_needed_is_what_the_demand_could_grow_to(wanted, replicas, role)
                 kv_token_steps_per_second=load.kv_token_steps_per_second * factor,
             ),
         )
-        others = RoleSettings(min_replicas=3000, max_replicas=3000)
-        own = RoleSettings(min_replicas=replicas, max_replicas=replicas)
-        sized = {each.value: own if each is role else others for each in Role}
-        return solve(grown, PROFILE, limits.model_copy(update=sized)).feasible
+        ample = PerRole.of(lambda each: replicas if each is role else 3000)
+        return Lattice(Capacity(PROFILE, limits, grown)).meets(ample)
 
     assert does(0.97 * replicas / need)
     assert not does(1.03 * replicas / need)
@@ -195,7 +193,7 @@ def test_the_demand_of_now_is_its_level_and_not_the_chance_of_one_window():
 @pytest.mark.parametrize(
     "waits",
     [
-        pytest.param({"waiting_requests": PerRole(600.0, 0.0)}, id="prompts"),
+        pytest.param({"waiting_requests": PerRole(9000.0, 0.0)}, id="prompts"),
         pytest.param(
             {
                 "waiting_requests": PerRole(0.0, 0.0),

@@ -45,7 +45,6 @@ def needed(rate: float, settings: PolicySettings = SETTINGS) -> PerRole[int]:
     [
         pytest.param(30.0, 30.0, 30.0, id="right-as-it-is"),
         pytest.param(30.0, 60.0, 30.0, id="growing"),
-        pytest.param(60.0, 30.0, 60.0, id="still-needed-now"),
         pytest.param(30.0, 30.0, 60.0, id="too-large"),
         pytest.param(30.0, 60.0, 60.0, id="too-large-for-now-but-not-for-what-comes"),
     ],

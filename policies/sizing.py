@@ -1,0 +1,142 @@
+"""The pair wanted in a tick and the first move towards it, from all that is known in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from policies.backlog import Backlog, diagnose, drained, left_when_ready
+from policies.calibration import drift_notes, slowed
+from policies.capacity import Capacity
+from policies.config import PolicySettings
+from policies.coupling import Solution, solve
+from policies.demand import Demand, Load, Shape
+from policies.facts import short_of, supply
+from policies.level import Levels
+from policies.memory import Memory
+from policies.outlook import floor, outlook
+from policies.plan import plan
+from policies.profile import Profile
+from policies.surge import surge
+from policies.types import Binding, Observation, PerRole, PoolState, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The pair wanted, the first move towards it, what of that will last, and notes.
+
+    Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
+    `now` is the level of the load that is seen, without what waits.
+    """
+
+    solution: Solution
+    planned: PerRole[int]
+    lasting: PerRole[int]
+    now: Load
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """One tick: what is seen of which pools, and what is remembered, the newest load included."""
+
+    observation: Observation
+    pools: PerRole[PoolState]
+    levels: Levels
+    memory: Memory
+    profile: Profile
+    settings: PolicySettings
+
+    @property
+    def shape(self) -> Shape:
+        """The requests of the last minutes."""
+        if self.memory.shape is None:
+            raise ValueError("there is a load to size for only once it was noted in memory")
+        return self.memory.shape
+
+    def size(self) -> Sizing:
+        """Size; where a role cannot reach its size, size the other beside what it can reach.
+
+        The role itself keeps the size wanted, so that what is stuck is still asked for.
+        """
+        most = supply(self.pools)
+        wanted = self._size(self.settings)
+        lacks = wanted.solution.replicas.zip(most).map(
+            lambda pair: pair[1] is not None and pair[0] > pair[1]
+        )
+        if not any(lacks):
+            return wanted
+        beside = self._size(short_of(self.settings, most))
+        replicas = PerRole.of(
+            lambda role: (wanted if lacks[role] else beside).solution.replicas[role]
+        )
+        solution = replace(beside.solution, replicas=replicas)
+        return replace(beside, solution=solution, planned=replicas)
+
+    def _size(self, settings: PolicySettings) -> Sizing:
+        """Size for the outlook and for the work that waits."""
+        memory, slowness = self.memory, self._slowness
+        profile = slowed(self.profile, slowness)
+        seen = self.levels.surging(memory.surge)
+        least = floor(settings, memory.seconds[-1]).map(
+            lambda rate: self.shape.load_of(self.profile, rate)
+        )
+        demand = Demand(
+            load=outlook(memory.trackers, seen, least).slowed(slowness.prefill),
+            shape=self.shape,
+            arrival_dispersion=memory.dispersion(settings.arrival_dispersion),
+            kv_held_factor=memory.kv_held_factor.mean,
+        )
+        current = self.pools.map(lambda pool: pool.desired_replicas)
+        solution = solve(demand, profile, settings, current)
+        now = replace(demand, load=seen.now.slowed(slowness.prefill))
+        planned = lasting = plan(solution, now, self.pools)
+        waiting = self._backlog()
+        if not waiting.calm and Binding.BUDGET not in solution.binding:
+            # Where GPUs are short already, a backlog would only move them to and fro.
+            demand = drained(demand, waiting, profile, settings.drain_seconds)
+            solution = solve(demand, profile, settings, current)
+            planned = solution.replicas
+        notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
+        return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
+
+    @property
+    def _slowness(self) -> PerRole[float]:
+        """By how much replicas are taken to be slower than their profile."""
+        if not self.settings.calibrate:
+            return PerRole(1.0, 1.0)
+        return self.memory.calibration.map(lambda belief: belief.sized_factor)
+
+    def _backlog(self) -> Backlog:
+        """What waits, and in front of prefill as much of it as replicas asked for now will find."""
+        slots = self.pools.decode.ready_replicas * self.profile.decode.max_sequences
+        waiting = diagnose(self.observation, self.settings, slots)
+        if not waiting.requests.prefill:
+            return waiting
+        left = left_when_ready(
+            waiting.requests.prefill,
+            self.memory.arrivals[-1] * self.memory.surge,
+            self._served_per_replica,
+            self.pools.prefill,
+            self.settings.prefill.startup_seconds,
+        )
+        return replace(waiting, requests=waiting.requests.but(Role.PREFILL, left))
+
+    @property
+    def _served_per_replica(self) -> float:
+        """Prompts per second that a busy prefill replica takes, as fast as it is believed to be."""
+        factor = self.memory.calibration.map(lambda belief: belief.factor)
+        load = self.memory.loads[-1].slowed(factor.prefill)
+        demand = Demand(load=load, shape=self.shape)
+        capacity = Capacity(slowed(self.profile, factor), self.settings, demand)
+        each = capacity.prefill_erlangs
+        return capacity.requests_per_second / each if each > 0 else 0.0
+
+    def surge(self) -> float:
+        """Arrivals of this tick over those of the window, by the growth of prefill's queue."""
+        return surge(
+            self.observation,
+            self.memory.prefill_waiting,
+            self.memory.step_seconds,
+            self._served_per_replica * self.pools.prefill.ready_replicas,
+            self.memory.dispersion(self.settings.arrival_dispersion),
+        )
