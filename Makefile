@@ -41,7 +41,7 @@ bench: setup
 	mkdir -p build/bench
 	$(BIN)/python benchmarks/decision.py -o build/bench/decision.json
 	$(BIN)/python benchmarks/simulator.py -o build/bench/simulator.json
-	$(BIN)/python benchmarks/forecast_models.py -o build/bench/forecasting.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/forecast_models.py -o build/bench/forecasting.json
 	$(BIN)/python benchmarks/backends.py -o build/bench/backends.json
 	$(BIN)/python benchmarks/scraping.py -o build/bench/scraping.json
 	$(BIN)/python benchmarks/decision_quality.py --quick -o build/bench/quality.json

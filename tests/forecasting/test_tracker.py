@@ -76,12 +76,13 @@ def test_odd_series_give_no_absurd_quantile(values):
 
 
 @pytest.mark.parametrize("seconds", [30.0, 120.0, 1e9])
-def test_a_clock_that_steps_is_survived(seconds):
-    for direction in (1, -1):
-        tracker = last(steady())
-        for minute in range(260, 320):
-            tracker = tracker.update(60.0 * minute + direction * seconds, 100.0)
-        assert tracker.forecast.upper == pytest.approx(100.0, rel=0.3)
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_clock_that_steps_is_survived(seconds, direction):
+    tracker = last(steady())
+    for minute in range(260, 320):
+        tracker = tracker.update(60.0 * minute + direction * seconds, 150.0)
+        assert tracker.forecast.upper is None or 80.0 < tracker.forecast.upper < 300.0
+    assert tracker.forecast.upper == pytest.approx(150.0, rel=0.1)  # it follows the new clock
 
 
 def test_it_says_that_it_is_warming_up_and_then_what_it_uses():

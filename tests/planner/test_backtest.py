@@ -9,7 +9,8 @@ import pytest
 
 from planner.__main__ import main
 from planner.backtesting import Plan
-from planner.recorded import recorded
+from planner.generated import generated
+from planner.recorded import files, recorded
 
 COLUMNS = ("series", "model", "pinball", "pinball_last_value", "mase", "coverage", "width",
            "fit_seconds", "update_milliseconds")  # fmt: skip
@@ -44,6 +45,11 @@ def test_rows_for_every_model_and_the_ensemble(table, capsys):
     assert last["pinball"] == last["pinball_last_value"]
     assert by_model["ensemble"]["pinball"] < last["pinball"]
     assert sum(said["weights"]["load"].values()) == pytest.approx(1.0)
+    for weights in said["weights_over_time"]["load"]:
+        assert sum(weights.values()) == pytest.approx(1.0)
+    assert (
+        last["pinball"] < last["pinball_last_value_as_it_is"]
+    )  # 0.9 of the time is not half of it
 
 
 def test_a_table_for_people_says_what_cannot_run(table, capsys):
@@ -90,6 +96,39 @@ def test_a_trace_is_counted_in_cells_of_ten_seconds(tmp_path):
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(rows) + "\n")
     (one,) = recorded(path)
     np.testing.assert_allclose(one.series.values, [0.3, 0.1, 0.0])
+
+
+def test_of_a_folder_the_series_and_traces_are_taken_and_the_rest_left(table, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "SOURCE.md").write_text("where it comes from\n")
+    (tmp_path / "empty.csv").write_text("")
+    trace = tmp_path / "deep" / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2026-01-01 00:00:00.0,10,5\n")
+    assert list(files(tmp_path)) == [trace, table]
+    assert list(files(tmp_path / "SOURCE.md")) == [tmp_path / "SOURCE.md"]  # asked for by name
+
+
+def test_the_rates_of_all_clients_are_one_series_and_their_gaps_stay_gaps(tmp_path):
+    folder = tmp_path / "m-tiny"
+    folder.mkdir()
+    for client, rate in ((0, 2.0), (7, 3.0)):
+        rows = [f"{600 * i},{0.0 if i == 5 else rate},1.0,Gamma,1.0,1.0" for i in range(200)]
+        (folder / f"chunk-{client}-trace.csv").write_text("\n".join(rows) + "\n")
+    assert list(files(folder)) == [folder]
+    (one,) = recorded(folder)
+    assert one.series.step_seconds == 600.0
+    assert np.isnan(one.series.values[5])
+    np.testing.assert_allclose(np.delete(one.series.values, 5), 5.0)
+
+
+def test_generated_series_go_by_their_seed():
+    first, again, other = (list(generated(seed)) for seed in (0, 0, 1))
+    names = [one.name for one in first]
+    assert len(set(names)) == len(names)
+    for one, same, different in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one.series.values, same.series.values)
+        assert not np.array_equal(one.series.values, different.series.values)
+        assert (one.series.values >= 0).all()
 
 
 def test_refits_are_as_often_as_asked_but_leave_something_to_learn_between(table):
