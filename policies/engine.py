@@ -123,7 +123,11 @@ class Engine:
         here = Circumstances(observation, found, levels, memory, self.profile, self.settings)
         memory = replace(memory, surge=here.surge())
         sizing = replace(here, memory=memory).size()
-        memory = replace(memory, prefill_waiting=observation.waiting_requests.prefill)
+        memory = replace(
+            memory,
+            prefill_waiting=observation.waiting_requests.prefill,
+            prefill_ready=found.prefill.ready_replicas,
+        )
         bounds = self._bounds(sizing, found, observation, cap)
         decision, memory = self._settle(sizing, bounds, memory, now_seconds)
         notes = sizing.notes

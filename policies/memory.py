@@ -57,6 +57,7 @@ class Memory:
     arrival_dispersion: Average | None = None
     kv_held_factor: Average = _NEVER_HELD
     prefill_waiting: float | None = None
+    prefill_ready: int | None = None
     surge: float = 1.0
     queued_at_seconds: float | None = None
     lead_seconds: PerRole[float | None] = _NEVER_MEASURED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from policies.backlog import Backlog, diagnose, drained, left_when_ready
+from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_ready
 from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
@@ -132,11 +132,21 @@ class Circumstances:
         return capacity.requests_per_second / each if each > 0 else 0.0
 
     def surge(self) -> float:
-        """Arrivals of this tick over those of the window, by the growth of prefill's queue."""
+        """Arrivals of this tick over those of the window, by the growth of prefill's queue.
+
+        Where decode is full, prefill's queue grows because KV cannot leave, and tells nothing.
+        """
+        usage = self.observation.kv_usage_fraction
+        full = usage is not None and usage >= 1.0 - self.settings.kv_headroom_fraction
+        if full or diagnose(self.observation, self.settings).congestion is not Congestion.NONE:
+            return 1.0
+        ready = self.pools.prefill.ready_replicas  # as many as served throughout the tick
+        if self.memory.prefill_ready is not None:
+            ready = min(ready, self.memory.prefill_ready)
         return surge(
             self.observation,
             self.memory.prefill_waiting,
             self.memory.step_seconds,
-            self._served_per_replica * self.pools.prefill.ready_replicas,
+            self._served_per_replica * ready,
             self.memory.dispersion(self.settings.arrival_dispersion),
         )
