@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_ready
 from policies.calibration import drift_notes, slowed
@@ -96,6 +97,7 @@ class Circumstances:
             demand = drained(demand, waiting, profile, settings.drain_seconds)
             solution = solve(demand, profile, settings, current)
             planned = solution.replicas
+        planned = self._kept(planned)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
 
@@ -106,10 +108,31 @@ class Circumstances:
             return PerRole(1.0, 1.0)
         return self.memory.calibration.map(lambda belief: belief.sized_factor)
 
+    def _kept(self, planned: PerRole[int]) -> PerRole[int]:
+        """Nothing less than there is of a role that has a queue to work off.
+
+        What a replica asked for now would find of the queue is nothing when those on their way are
+        enough; they are enough only as long as none of them is cancelled.
+        """
+        waiting = self._queue
+        if waiting.calm:
+            return planned
+        return PerRole.of(
+            lambda role: (
+                planned[role]
+                if role is Role.PREFILL and waiting.congestion is not Congestion.NONE
+                else max(planned[role], self.pools[role].desired_replicas)
+            )
+        )
+
+    @cached_property
+    def _queue(self) -> Backlog:
+        slots = self.pools.decode.ready_replicas * self.profile.decode.max_sequences
+        return diagnose(self.observation, self.settings, slots)
+
     def _backlog(self) -> Backlog:
         """What waits, and in front of prefill as much of it as replicas asked for now will find."""
-        slots = self.pools.decode.ready_replicas * self.profile.decode.max_sequences
-        waiting = diagnose(self.observation, self.settings, slots)
+        waiting = self._queue
         if not waiting.requests.prefill:
             return waiting
         left = left_when_ready(
@@ -138,7 +161,7 @@ class Circumstances:
         """
         usage = self.observation.kv_usage_fraction
         full = usage is not None and usage >= 1.0 - self.settings.kv_headroom_fraction
-        if full or diagnose(self.observation, self.settings).congestion is not Congestion.NONE:
+        if full or self._queue.congestion is not Congestion.NONE:
             return 1.0
         ready = self.pools.prefill.ready_replicas  # as many as served throughout the tick
         if self.memory.prefill_ready is not None:
