@@ -217,7 +217,9 @@ class PolicySettings(Section):
     guards: Guards = Guards()
     forecast: ForecastSettings = ForecastSettings()
     drain_seconds: PositiveFloat = Field(
-        default=60.0, description="a backlog is to be worked off within this time, seconds"
+        default=30.0,
+        description="what replicas asked for now will find of a backlog is to be worked off within "
+        "this time, seconds; all that arrives meanwhile waits as well",
     )
     arrival_dispersion: PositiveFloat = Field(
         default=1.0,
