@@ -29,6 +29,8 @@ def ask(command: str, server: str) -> object:
 
 def promised(example: object, answer: object, *, values: bool) -> None:
     """Hold every documented field against the answer: its value, or only its kind."""
+    if answer is None and not values:
+        return  # null where there is none, such as what one replica less of one would do
     if isinstance(example, dict):
         assert set(example) <= set(answer)
         for name, part in example.items():
@@ -38,7 +40,7 @@ def promised(example: object, answer: object, *, values: bool) -> None:
         for one, other in zip(example, answer, strict=False):
             promised(one, other, values=values)
     elif not values:
-        assert answer is None or type(answer) is type(example)
+        assert type(answer) is type(example)
     elif isinstance(example, float):
         assert answer == pytest.approx(example, rel=0.25)  # the policy may learn
     else:
