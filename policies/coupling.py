@@ -58,7 +58,7 @@ def solve(
     scarcity, while no other is worth moving a replica from one side to the other.
     """
     lattice = Lattice(Capacity(profile, settings, demand))
-    pair = lattice.cheapest()
+    pair = lattice.cheapest(in_place)
     feasible = pair is not None
     if pair is None:
         pair = lattice.best_within_bounds()
@@ -153,10 +153,15 @@ class Lattice:
         nearly = replace(demand, load=demand.load.times(1.0 - share))
         return Lattice(replace(self.capacity, demand=nearly)).meets(pair)
 
-    def cheapest(self) -> PerRole[int] | None:
-        """The cheapest pair that meets the objective; on equal cost, the one with more to spare."""
+    def cheapest(self, known: PerRole[int] | None = None) -> PerRole[int] | None:
+        """The cheapest pair that meets the objective; on equal cost, the one with more to spare.
+
+        A pair that is `known`, if it meets the objective, is where the search for less begins.
+        """
         best: PerRole[int] | None = None
         best_cost = self.budget
+        if known and self._within_bounds(known) and self.meets(known):
+            best, best_cost = known, self.gpus(known)
         # Below the offered load prefill cannot keep up, whatever decode does.
         first = max(self.low.prefill, int(self.capacity.prefill_erlangs) + 1)
         for prefill in range(first, self.high.prefill + 1):
@@ -207,15 +212,17 @@ class Lattice:
             return max(candidates, key=self.capacity.flow)
         return max(carrying, key=self._attainment_then_thrift)
 
+    def _within_bounds(self, pair: PerRole[int]) -> bool:
+        bounded = all(self.low[role] <= pair[role] <= self.high[role] for role in Role)
+        return bounded and self.gpus(pair) <= self.budget
+
     def worth_moving(self, pair: PerRole[int], other: PerRole[int]) -> bool:
         """Whether a pair is so much better that replicas may be taken from one side for the other.
 
         The replica that moves serves nobody while it starts: a ninth of the fleet for two of the
         next five minutes is 5%.
         """
-        within = self.gpus(pair) <= self.budget
-        within &= all(self.low[role] <= pair[role] <= self.high[role] for role in Role)
-        if not within or all(pair[role] <= other[role] for role in Role):
+        if not self._within_bounds(pair) or all(pair[role] <= other[role] for role in Role):
             return True
         flow, better = self.capacity.flow(pair), self.capacity.flow(other)
         if min(flow, better) < 1.0:

@@ -32,15 +32,15 @@ def plan(ahead: Solution, now: Demand, found: PerRole[PoolState]) -> PerRole[int
     included. Where one role is late, the other is not started before it can help: with decode
     ready in 300 s and prefill in 60 s, prefill waits for decode, where decode is what binds.
 
-    A replica counts from the moment it is ready; one asked for is not asked for again. Where no
-    affordable pair meets the objective there is nothing to weigh, and the best pair is the plan.
+    A replica counts from the moment it is ready; one asked for is not asked for again. Where
+    nothing starts, or no affordable pair meets the objective, there is nothing to weigh, and the
+    pair ahead is the plan.
     """
     current = found.map(lambda pool: pool.desired_replicas)
-    if ahead.replicas == current or not Lattice(ahead.capacity).meets(ahead.replicas):
+    starts = any(ahead.replicas[role] > current[role] for role in Role)
+    if not starts or not Lattice(ahead.capacity).meets(ahead.replicas):
         return ahead.replicas
-    if any(ahead.replicas[role] > current[role] for role in Role):
-        return _Plan(ahead, now, found).first_move()
-    return ahead.replicas  # nothing starts, so there is nothing to weigh
+    return _Plan(ahead, now, found).first_move()
 
 
 @dataclass(frozen=True)

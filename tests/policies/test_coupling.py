@@ -164,3 +164,37 @@ def test_a_narrow_link_is_paid_for_with_replicas_on_the_narrow_side():
     )
     wide, narrow = (solve(demand(20), profile, PolicySettings()) for profile in (PROFILE, slow))
     assert narrow.replicas.decode > wide.replicas.decode
+
+
+@given(
+    st.floats(1.0, 80.0), st.integers(0, 6), st.integers(0, 6), st.sampled_from([None, 12, 20, 40])
+)
+def test_where_a_search_begins_changes_nothing_of_its_end(rate, more_prefill, more_decode, budget):
+    settings = bounded(24, gpu_budget=budget)
+    afresh = solve(demand(rate), PROFILE, settings)
+    more = PerRole(afresh.replicas.prefill + more_prefill, afresh.replicas.decode + more_decode)
+    assert solve(demand(rate), PROFILE, settings, more).replicas == afresh.replicas
+
+
+def test_a_pair_in_place_that_nearly_does_is_kept_and_one_that_does_not_is_left():
+    settings = bounded(24)
+    needed = solve(demand(40.0), PROFILE, settings).replicas
+    rate = 40.0
+    while solve(demand(rate), PROFILE, settings).replicas == needed:
+        rate *= 1.005
+    assert solve(demand(rate), PROFILE, settings, needed).replicas == needed
+    assert solve(demand(1.2 * rate), PROFILE, settings, needed).replicas != needed
+
+
+def test_a_short_fleet_is_not_rearranged_for_little():
+    """12 GPUs where 18 are needed: the pair in place stays where another is hardly better."""
+    settings = bounded(24, gpu_budget=12)
+    best = solve(demand(60.0), PROFILE, settings).replicas
+    for other in (PerRole(best.prefill + 1, best.decode - 1), PerRole(1, 5)):
+        kept = solve(demand(60.0), PROFILE, settings, other).replicas
+        gain = flow(best) - flow(other)
+        assert kept == (best if gain > 0.05 else other)
+
+
+def flow(pair: PerRole[int]) -> float:
+    return Capacity(PROFILE, bounded(24), demand(60.0)).flow(pair)
