@@ -38,7 +38,7 @@ from planner.telemetry import Telemetry
 from planner.workloads.config import make_router, make_workload
 from planner.workloads.notices import Notices
 from planner.workloads.pool import ScalablePool
-from policies.config import Slo
+from policies.config import PolicySettings, Slo
 from policies.engine import Engine
 from policies.memory import Memory
 from policies.models import to_fit
@@ -100,12 +100,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
     )
     engine = Engine(profile, settings)
     telemetry = Telemetry(view)
-    fitting = Fitting(
-        forecasters=to_fit(settings.forecast),
-        worker=FitWorker(),
-        schedule=Schedule(settings.forecast.refit_seconds),
-        listener=telemetry.fitted,
-    )
+    fitting = _fitting(settings, telemetry)
     loop = Loop(
         metrics=ports.metrics,
         workload=ports.workload,
@@ -137,12 +132,27 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
             log.info("stopping")
     finally:
         await fitting.close()
-        if ports.notices:
-            await ports.notices.settle()
-        await ports.metrics.close()
-        if ports.work:
-            await ports.work.close()
-        await ports.workload.close()
+        await _close(ports)
+
+
+def _fitting(settings: PolicySettings, telemetry: Telemetry) -> Fitting:
+    """Fits in a process of their own."""
+    return Fitting(
+        forecasters=to_fit(settings.forecast),
+        worker=FitWorker(),
+        schedule=Schedule(settings.forecast.refit_seconds),
+        listener=telemetry.fitted,
+    )
+
+
+async def _close(ports: Ports) -> None:
+    """Tell what is left to tell, and release connections."""
+    if ports.notices:
+        await ports.notices.settle()
+    await ports.metrics.close()
+    if ports.work:
+        await ports.work.close()
+    await ports.workload.close()
 
 
 def _allowance(ports: Ports, config: Config, profile: Profile) -> Allowance | None:

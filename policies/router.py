@@ -140,7 +140,14 @@ def _bounds(
     router: RouterSettings,
     trust: Trust,
 ) -> tuple[_Bound, ...]:
-    """The guards of the pair that concern one pool, in their order."""
+    """The guards of the pair that concern one pool, in their order: delays, then limits."""
+    return (*_delays(pool, recent, settings, trust), *_limits(pool, router))
+
+
+def _delays(
+    pool: PoolState, recent: list[int], settings: PolicySettings, trust: Trust
+) -> tuple[_Bound, ...]:
+    """What puts a change off."""
     current, step = pool.desired_replicas, settings.guards.max_scale_out_replicas
     window = settings.guards.scale_in_window_seconds
     return (
@@ -174,6 +181,12 @@ def _bounds(
             lambda n: n if trust is Trust.FULL else max(n, current),
             "no scale-in while some of the metrics are missing or contradict each other",
         ),
+    )
+
+
+def _limits(pool: PoolState, router: RouterSettings) -> tuple[_Bound, ...]:
+    """What may never be broken."""
+    return (
         _Bound(
             "keep_bounds",
             HoldReason.BOUNDS,
