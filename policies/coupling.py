@@ -16,6 +16,8 @@ from policies.types import Binding, Expectation, PerRole, Role
 
 # Times what keeps up with the load: what that cannot do, no number of replicas is asked to.
 _PLENTY = 3
+# Times the misses allowed: beyond it, a pair in place is not kept however little it is short of.
+_TOLERATED_MISSES = 5
 # What a move of replicas between the sides must gain, in flow or attainment.
 _WORTH_A_MOVE = 0.05
 
@@ -138,13 +140,15 @@ class Lattice:
         return ttft * itl >= self.required - 1e-12
 
     def tolerates(self, pair: PerRole[int]) -> bool:
-        """Whether a pair within bounds would do for nearly all of the demand.
+        """Whether a pair within bounds would do for nearly all of the demand, and misses few of it.
 
         Between that and the demand planned for lie all those that differ by chance alone: a pool
         that follows them goes up and down. The demand planned for is an upper quantile, on replicas
         slower than believed, so that a pair that does for most of it rarely misses more.
         """
-        if any(pair[role] < self.low[role] for role in Role):
+        ttft, itl = self.attainments(pair)
+        few = 1.0 - ttft * itl <= _TOLERATED_MISSES * (1.0 - self.required)
+        if not few or any(pair[role] < self.low[role] for role in Role):
             return False
         demand, share = (
             self.capacity.demand,
