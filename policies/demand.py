@@ -107,6 +107,15 @@ class Shape:
             return self.prompt_tokens.mean
         return self.prompt_tokens.mean + self.output_tokens.average(lambda o: o * o) / (2 * output)
 
+    @property
+    def promised_factor(self) -> float:
+        """KV memory of sequences that were promised room for the whole answer, over their context.
+
+        (I + E[O^2] / E[O]) over (I + E[O^2] / 2 E[O]): at most 2, for answers to short prompts.
+        """
+        context = self.context_tokens_mean
+        return (2 * context - self.prompt_tokens.mean) / context if context > 0 else 1.0
+
     @cached_property
     def context_cv2(self) -> float:
         """Squared coefficient of variation of the context of sequences found in decode.

@@ -96,13 +96,15 @@ class _Past:
 
     def _pair(self, load: Floats, tick: int) -> PerRole[int]:
         minute = slice(max(0, tick + 1 - self._minute), tick + 1)
+        shape = self._offered.peak_demand(minute).shape
         demand = Demand(
             load=Load(
                 prefill_erlangs=float(load[0]),
                 decode_tokens_per_second=float(load[1]),
                 kv_token_steps_per_second=float(load[2]),
             ),
-            shape=self._offered.peak_demand(minute).shape,
+            shape=shape,
+            kv_held_factor=shape.promised_factor,
             arrival_dispersion=self._scene.settings.arrival_dispersion,
         )
         return solve(demand, self._scene.truth, self._scene.settings).replicas

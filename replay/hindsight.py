@@ -161,7 +161,9 @@ class Hindsight:
         load = replace(demand.load, prefill_erlangs=float(self.burst_erlangs[slot]))
         load = _times(load, load_factor)
         capacity = Capacity(
-            self.scene.truth, self.scene.settings, Demand(load=load, shape=demand.shape)
+            self.scene.truth,
+            self.scene.settings,
+            Demand(load=load, shape=demand.shape, kv_held_factor=demand.kv_held_factor),
         )
         most, slo = self._most, self.scene.settings.slo
         decodes = [capacity.decode(count) for count in range(1, most.decode + 1)]

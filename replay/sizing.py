@@ -56,10 +56,12 @@ class Offered:
 
     def peak_demand(self, windows: slice = slice(None)) -> Demand:
         """The largest of each load over some windows, each on its own, and the requests' shape."""
+        shape = self._shape(windows)
         return Demand(
             load=self._peak(windows),
-            shape=self._shape(windows),
+            shape=shape,
             arrival_dispersion=self.arrival_dispersion,
+            kv_held_factor=shape.promised_factor,  # as the plant reserves, unless told otherwise
         )
 
     def _peak(self, windows: slice) -> Load:
