@@ -312,8 +312,13 @@ class Capacity:
         return PerRole(max(self.prefill_erlangs, link), max(decode, link))
 
     def flow(self, replicas: PerRole[int]) -> float:
-        """Share of the offered requests that the narrowest stage can carry, at most 1."""
-        load, full = self.demand.load, self.batch_limit
+        """Share of the offered requests that the narrowest stage can carry, at most 1.
+
+        With memory used to the last: headroom is for what must not wait, and here all of it does.
+        """
+        load, law = self.demand.load, self.profile.decode
+        room = self._batch_in_memory / (1.0 - self.settings.kv_headroom_fraction)
+        full = min(room, law.max_sequences)
         tokens_per_second = replicas.decode * full / self.iteration_seconds(full)
         stages = (
             (replicas.prefill, self.prefill_erlangs),
