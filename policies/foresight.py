@@ -141,14 +141,8 @@ def _needed(lattice: Lattice, role: Role, replicas: int) -> float:
 
 def _times(demand: Demand, factor: float) -> Demand:
     """As many times the requests, of the same shape."""
-    load = demand.load
     return replace(
         demand,
-        load=replace(
-            load,
-            prefill_erlangs=load.prefill_erlangs * factor,
-            decode_tokens_per_second=load.decode_tokens_per_second * factor,
-            kv_token_steps_per_second=load.kv_token_steps_per_second * factor,
-        ),
+        load=demand.load.times(factor),
         extra_transfers_per_second=demand.extra_transfers_per_second * factor,
     )

@@ -43,17 +43,22 @@ def cheapest_path(
     value: Floats | float = 0.0
     for slot in reversed(range(slots)):
         ahead[slot] = slot_cost(slot) + value
-        sizes = sizes or PerRole(*(np.arange(n, dtype=np.float64) for n in ahead[slot].shape))
-        value = _cheapest_move(ahead[slot], start_cost, sizes)
+        value = _cheapest_move(ahead[slot], start_cost, sizes or _counts(ahead[slot]))
     pairs, pair, cost = [], first, 0.0
     for slot in range(slots):
-        total = ahead[slot] + _moves_from(pair, start_cost, sizes) if sizes else ahead[slot]
+        total = ahead[slot] + _moves_from(pair, start_cost, sizes or _counts(ahead[slot]))
         prefill, decode = np.unravel_index(int(np.argmin(total)), total.shape)
         if slot == 0:
             cost = float(total[prefill, decode])
         pair = PerRole(int(prefill), int(decode))
         pairs.append(pair)
     return Path(tuple(pairs), cost)
+
+
+def _counts(cost: Floats) -> PerRole[Floats]:
+    """The sizes that the places of a cost stand for where nothing else is said: 0, 1, 2 ..."""
+    prefill, decode = cost.shape
+    return PerRole(np.arange(prefill, dtype=np.float64), np.arange(decode, dtype=np.float64))
 
 
 def _cheapest_move(value: Floats, start_cost: PerRole[float], sizes: PerRole[Floats]) -> Floats:

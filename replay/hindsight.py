@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from policies.capacity import Capacity
-from policies.demand import Demand, Load
+from policies.demand import Demand
 from policies.horizon import Path, cheapest_path
 from policies.types import PerRole
 from replay.baselines.replica import Replica
@@ -159,7 +159,7 @@ class Hindsight:
     def _shares(self, slot: int, load_factor: float) -> tuple[Floats, Floats]:
         demand = self.demand.peak_demand(slice(slot, slot + 1))
         load = replace(demand.load, prefill_erlangs=float(self.burst_erlangs[slot]))
-        load = _times(load, load_factor)
+        load = load.times(load_factor)
         capacity = Capacity(
             self.scene.truth,
             self.scene.settings,
@@ -185,11 +185,3 @@ class Hindsight:
             for count, state in enumerate(decodes, start=1)
         ]
         return np.array([0.0, *prefill]), np.array([0.0, *decode])
-
-
-def _times(load: Load, factor: float) -> Load:
-    return Load(
-        prefill_erlangs=load.prefill_erlangs * factor,
-        decode_tokens_per_second=load.decode_tokens_per_second * factor,
-        kv_token_steps_per_second=load.kv_token_steps_per_second * factor,
-    )
