@@ -177,6 +177,32 @@ def test_a_backlog_is_worked_off_by_both_roles():
     assert decision.target.decode > calm.target.decode
 
 
+def test_nothing_on_its_way_to_a_queue_is_cancelled():
+    """Nine replicas are starting for 3,000 requests: with them the queue will be gone in time."""
+    engine = Engine(
+        PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0, scale_in_slot_seconds=0))
+    )
+    on_their_way = PerRole(
+        PoolState(desired_replicas=12, ready_replicas=3, starting_ages_seconds=(60.0,) * 9),
+        PoolState(desired_replicas=2, ready_replicas=2),
+    )
+    queued = seen(0, 20.0, waiting_requests=PerRole(3000.0, 0.0))
+    assert engine.decide(queued, on_their_way, Memory(), 0.0)[0].target.prefill == 12
+    calm = seen(0, 20.0)
+    assert engine.decide(calm, on_their_way, Memory(), 0.0)[0].target.prefill < 12
+
+
+def test_a_jump_is_answered_in_the_tick_in_which_its_queue_shows():
+    """The queue itself is given all the time in the world: what counts is what it tells."""
+    engine = Engine(PROFILE, PolicySettings(drain_seconds=1e6))
+    nothing = seen(0, 20.0, waiting_requests=PerRole(0.0, 0.0))
+    _, memory = engine.decide(nothing, pools(3, 2), Memory(), 0.0)
+    rising, queue = seen(15, 24.0), seen(15, 24.0, waiting_requests=PerRole(600.0, 0.0))
+    without, _ = engine.decide(rising, pools(3, 2), memory, 15.0)
+    answered, _ = engine.decide(queue, pools(3, 2), memory, 15.0)
+    assert answered.raw.prefill > without.raw.prefill + 1
+
+
 def test_a_backlog_of_kv_transfers_adds_decode_and_no_prefill():
     calm, _ = ENGINE.decide(seen(0, 20.0), pools(3, 1), Memory(), 0.0)
     stuck = seen(0, 20.0, kv_transfer_backlog_requests=2000.0)
