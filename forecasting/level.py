@@ -57,6 +57,12 @@ class Windows:
             estimate = min(max(estimate, mean - noise), mean + noise)
         return estimate
 
+    @property
+    def least_noise_fraction(self) -> float:
+        """Standard deviation of the longest window's mean as a share of it; 0 of nothing."""
+        mean = float(self.means[-1])
+        return float(self.noises[-1]) / mean if mean > 0 else 0.0
+
     def risen(self, ahead_seconds: float) -> float:
         """What is to be expected `ahead_seconds` from now of a rise that chance does not explain.
 

@@ -109,6 +109,10 @@ class Guards(Section):
         default=60.0,
         description="scale in once in slots of this length, on the clock; 0 is in any tick",
     )
+    rise_hold_seconds: NonNegativeFloat = Field(
+        default=600.0,
+        description="after a scale-out keep at least one replica of it for this long",
+    )
     tolerated_demand_fraction: float = Field(
         default=0.05,
         ge=0.0,

@@ -32,6 +32,7 @@ from policies.level import Levels, levels_of
 from policies.memory import Memory, Sized
 from policies.outlook import follow, told, turn_notes
 from policies.profile import Profile
+from policies.rise import noted
 from policies.sizing import Circumstances, Sizing
 from policies.types import (
     Binding,
@@ -128,8 +129,10 @@ class Engine:
             prefill_waiting=observation.waiting_requests.prefill,
             prefill_ready=found.prefill.ready_replicas,
         )
-        bounds = self._bounds(sizing, found, observation, cap)
-        decision, memory = self._settle(sizing, bounds, memory, now_seconds)
+        memory = self._with_size(memory, sizing.lasting, current)
+        decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
+        rises = noted(memory.rises, now_seconds, current, decision.target or current)
+        memory = replace(memory, rises=rises)
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
@@ -228,58 +231,57 @@ class Engine:
         )
         return replace(shape, output_tokens=answers)
 
+    def _with_size(self, memory: Memory, lasting: PerRole[int], current: PerRole[int]) -> Memory:
+        """Remember what is needed for longer than a moment, before any guard."""
+        now_seconds, window = memory.seconds[-1], self.settings.guards.scale_in_window_seconds
+        if not memory.sizes_since(now_seconds - window):
+            # After a restart or an outage the size found is all that is known to be needed.
+            memory = memory.with_size(Sized(now_seconds, current), window)
+        return memory.with_size(Sized(now_seconds, lasting), window)
+
     def _bounds(
         self,
         sizing: Sizing,
         found: PerRole[PoolState],
         observation: Observation,
+        memory: Memory,
         cap: GpuCap | None,
     ) -> guards.Context:
-        """What the guards may look at; the raw sizes of the past are added with the newest."""
+        """What the guards may look at."""
+        settings, now_seconds = self.settings, memory.seconds[-1]
+        window = settings.guards.scale_in_window_seconds
         return guards.Context(
+            now_seconds=now_seconds,
             current=found.map(lambda pool: pool.desired_replicas),
             wanted=sizing.solution.replicas,
             planned=sizing.planned,
-            recent=(),
+            recent=memory.sizes_since(now_seconds - window),
+            rises=memory.rises,
             gpus_per_replica=self.profile.gpus_per_replica,
-            settings=self.settings,
+            settings=settings,
             rollout=found.map(lambda pool: pool.rollout_in_progress),
             stuck=found.map(lambda pool: pool.stuck_replicas),
             floor=found.map(lambda pool: pool.floor_replicas),
             cap=cap,
             trust=observation.trust,
             doubts=observation.problems,
-            slot_begins=True,
+            slot_begins=memory.begins_slot(settings.guards.scale_in_slot_seconds),
         )
 
-    def _settle(
-        self, sizing: Sizing, bounds: guards.Context, memory: Memory, now_seconds: float
-    ) -> tuple[Decision, Memory]:
-        """Pass the solved pair through the guards and say what came of it."""
-        current = bounds.current
-        window = self.settings.guards.scale_in_window_seconds
-        if not memory.sizes_since(now_seconds - window):
-            # After a restart or an outage the size found is all that is known to be needed.
-            memory = memory.with_size(Sized(now_seconds, current), window)
-        memory = memory.with_size(Sized(now_seconds, sizing.lasting), window)
-        solution = sizing.solution
-        target, limiters = guards.apply(
-            replace(
-                bounds,
-                recent=memory.sizes_since(now_seconds - window),
-                slot_begins=memory.begins_slot(self.settings.guards.scale_in_slot_seconds),
-            )
-        )
-        decision = Decision(
-            decided_at_seconds=now_seconds,
-            current=current,
-            target=target,
-            raw=solution.replicas,
-            binding=solution.binding,
-            hold=_why_nothing_changes(current, target, solution.replicas, limiters),
-            limiters=limiters,
-        )
-        return decision, memory
+
+def _settled(sizing: Sizing, bounds: guards.Context) -> Decision:
+    """Pass the solved pair through the guards and say what came of it."""
+    solution, current = sizing.solution, bounds.current
+    target, limiters = guards.apply(bounds)
+    return Decision(
+        decided_at_seconds=bounds.now_seconds,
+        current=current,
+        target=target,
+        raw=solution.replicas,
+        binding=solution.binding,
+        hold=_why_nothing_changes(current, target, solution.replicas, limiters),
+        limiters=limiters,
+    )
 
 
 def known_pools(pools: Pools) -> PerRole[PoolState] | Hold:
@@ -309,6 +311,7 @@ def _why_nothing_changes(
 
 
 _REASON_OF_GUARD = {
+    "hold_rise": HoldReason.SCALE_IN_STABILISING,
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "scale_in_by_slots": HoldReason.SCALE_IN_STABILISING,
     "follow_plan": HoldReason.NOT_WORTH_A_START,

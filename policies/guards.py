@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from policies.config import PolicySettings
 from policies.memory import Sized
+from policies.rise import Rises
 from policies.types import GpuCap, Limiter, PerRole, Role, Trust
 
 
@@ -15,14 +16,17 @@ class Context:
     """What guards may look at.
 
     `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
-    desired, `recent` the raw sizes inside the scale-in window, `doubts` what forbids to trust the
-    metrics in full. `slot_begins` in the first tick of a slot for scale-in.
+    desired, `recent` the raw sizes inside the scale-in window, `rises` the last scale-outs,
+    `doubts` what forbids to trust the metrics in full. `slot_begins` in the first tick of a slot
+    for scale-in.
     """
 
+    now_seconds: float
     current: PerRole[int]
     wanted: PerRole[int]
     planned: PerRole[int]
     recent: tuple[Sized, ...]
+    rises: Rises
     gpus_per_replica: PerRole[int]
     settings: PolicySettings
     rollout: PerRole[bool]
@@ -61,6 +65,18 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
 def steadied(target: int, current: int, recent: Iterable[int]) -> int:
     """Scale a pool in only to the largest of the sizes wanted lately."""
     return max(target, min(current, max([target, *recent])))
+
+
+def hold_rise(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Take nothing back of the last replica that a recent scale-out brought."""
+    hold_seconds = context.settings.guards.rise_hold_seconds
+
+    def held(role: Role) -> int:
+        rise = context.rises[role]
+        floor = rise.floor(hold_seconds, context.now_seconds) if rise else 0
+        return max(target[role], min(context.current[role], floor))
+
+    return PerRole.of(held), f"one replica of a scale-out stays for {hold_seconds:g} s"
 
 
 def scale_in_by_slots(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -170,6 +186,7 @@ def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 GUARDS: tuple[Guard, ...] = (
     follow_plan,
     stabilise_scale_in,
+    hold_rise,
     scale_in_by_slots,
     limit_scale_out,
     await_stuck,

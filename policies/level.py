@@ -19,12 +19,14 @@ from policies.types import Role
 class Levels(NamedTuple):
     """The load now, and what it surely rises to until a replica started now is ready.
 
-    `newest` is the mean of the newest window.
+    `newest` is the mean of the newest window; `noise_fraction` the standard deviation that chance
+    gives a mean over minutes, as a share of it.
     """
 
     now: Load
     ahead: Load
     newest: Load
+    noise_fraction: float = 0.0
 
     def surging(self, factor: float) -> Levels:
         """The same where `factor` times as much arrives as the newest window shows."""
@@ -42,34 +44,34 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
     at 40 ms stays for 80 s, and arrivals that come and go within that time never meet in a batch.
     """
     if memory.shape is None:
-        return Levels(*[memory.loads[-1]] * 3)
+        newest = memory.loads[-1]
+        return Levels(newest, newest, newest)
     seconds = memory.seconds_array()
     dispersion = memory.dispersion(settings.arrival_dispersion)
     stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
     requests_per_second = max(memory.arrivals[-1], 1e-3)
 
-    def windows(field: str, role: Role, work_cv2: float) -> tuple[float, float]:
+    def windows(field: str, role: Role, work_cv2: float) -> Windows:
         averaged_seconds = stay_seconds if role is Role.DECODE else 0.0
         width = max(window_seconds + averaged_seconds, 1.0)
         values = np.array([getattr(load, field) for load in memory.loads])
-        found = Windows.of(
+        return Windows.of(
             seconds,
             trailing_mean(seconds, values, averaged_seconds),
             window_seconds=width,
             noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
         )
-        ahead = found.risen(settings.roles[role].startup_seconds)
-        return found.level, ahead
 
-    variations = _work_cv2(memory.shape)
-    pairs = {
-        load.name: windows(load.name, load.role, cv2)
-        for load, cv2 in zip(LOADS, variations, strict=True)
+    found = {
+        load: windows(load.name, load.role, cv2)
+        for load, cv2 in zip(LOADS, _work_cv2(memory.shape), strict=True)
     }
+    leads = settings.roles.map(lambda role: role.startup_seconds)
     return Levels(
-        now=Load(**{name: now for name, (now, _) in pairs.items()}),
-        ahead=Load(**{name: ahead for name, (_, ahead) in pairs.items()}),
+        now=Load(**{load.name: seen.level for load, seen in found.items()}),
+        ahead=Load(**{load.name: seen.risen(leads[load.role]) for load, seen in found.items()}),
         newest=memory.loads[-1],
+        noise_fraction=max(seen.least_noise_fraction for seen in found.values()),
     )
 
 

@@ -16,6 +16,7 @@ from forecasting.tracker import Tracker
 from policies.average import Average
 from policies.calibration import UNCALIBRATED, Calibration
 from policies.demand import Load, Shape
+from policies.rise import NEVER_RISEN, Rises
 from policies.types import PerRole
 
 VERSION = 1
@@ -41,7 +42,8 @@ class Memory:
 
     The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
     each role's start-up time as measured; None was never measured. `intent` is a change that was
-    begun and is not known to be done. `surge` is what arrives over what the window shows of it.
+    begun and is not known to be done. `rises` are the last scale-outs that were decided. `surge` is
+    what arrives over what the window shows of it.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -62,6 +64,7 @@ class Memory:
     queued_at_seconds: float | None = None
     lead_seconds: PerRole[float | None] = _NEVER_MEASURED
     intent: Sized | None = None
+    rises: Rises = NEVER_RISEN
     trackers: Annotated[
         tuple[Tracker, ...],
         PlainValidator(lambda texts: tuple(restore(text) for text in texts)),

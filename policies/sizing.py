@@ -90,7 +90,8 @@ class Circumstances:
         current = self.pools.map(lambda pool: pool.desired_replicas)
         solution = solve(demand, profile, settings, current)
         now = replace(demand, load=seen.now.slowed(slowness.prefill))
-        planned = lasting = plan(solution, now, self.pools)
+        planned = plan(solution, now, self.pools)
+        lasting = self._surely(planned, solution)
         waiting = self._backlog()
         if not waiting.calm and Binding.BUDGET not in solution.binding:
             # Where GPUs are short already, a backlog would only move them to and fro.
@@ -100,6 +101,21 @@ class Circumstances:
         planned = self._kept(planned)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
+
+    def _surely(self, planned: PerRole[int], solution: Solution) -> PerRole[int]:
+        """What is planned, and of what that would give back, no more than is surely right.
+
+        That is what would do for a load one standard deviation of chance above the one planned for:
+        a pool at the edge of a size would otherwise leave it and come back within minutes.
+        """
+        current = self.pools.map(lambda pool: pool.desired_replicas)
+        if Binding.BUDGET in solution.binding or all(planned[r] >= current[r] for r in Role):
+            return planned
+        capacity = solution.capacity
+        load = capacity.demand.load.times(1.0 + self.levels.noise_fraction)
+        demand = replace(capacity.demand, load=load)
+        needed = solve(demand, capacity.profile, capacity.settings).replicas
+        return PerRole.of(lambda role: max(planned[role], min(current[role], needed[role])))
 
     @property
     def _slowness(self) -> PerRole[float]:

@@ -2,47 +2,70 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from policies.types import PerRole, Role
+from policies.types import Role
 from replay.simulator import Step
 
 WITHIN_SECONDS = 600.0
+_ONE_MOVE_SECONDS = 60.0
 
 
-class _Change(NamedTuple):
-    seconds: float
-    before: int
-    after: int
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """Changes of a role's size in one direction, each within a minute of the one before."""
 
-    def taken_back_by(self, later: _Change) -> bool:
-        """Whether the size is where it was before this change, or beyond it, soon after."""
-        soon = later.seconds - self.seconds < WITHIN_SECONDS
-        return soon and (self.after - self.before) * (later.after - self.before) <= 0
+    began_seconds: float
+    ended_seconds: float
+    change: int
+
+    def goes_on(self, later: _Move) -> bool:
+        soon = later.began_seconds - self.ended_seconds <= _ONE_MOVE_SECONDS
+        return soon and self.change * later.change > 0
+
+    def taken_back_by(self, later: _Move) -> bool:
+        """Whether all of it is taken back soon, and that is at least half of what is done then."""
+        opposite = self.change * later.change < 0
+        soon = later.began_seconds - self.ended_seconds < WITHIN_SECONDS
+        return soon and opposite and abs(self.change) <= abs(later.change) <= 2 * abs(self.change)
 
 
 class Flaps:
-    """How often a role's size went back, or beyond, within ten minutes of leaving it.
+    """How often a role's size went back within ten minutes of leaving it.
 
-    1 -> 2 -> 1 is one flap, and so is 4 -> 6 -> 3; 4 -> 6 -> 5 is none: part of it was right.
-    A burst that is over sooner makes one of any policy that follows it both ways.
+    1 -> 2 -> 1 is one flap, and so is 4 -> 6 -> 3. 4 -> 6 -> 5 is none: part of it was right. Nor
+    is 5 -> 4 -> 16: the load asks for more than was given back. What follows within a minute is one
+    move: 2 -> 9 -> 14 -> 9 leaves most of it. A burst that is over sooner makes a flap of any
+    policy that follows it both ways.
     """
 
     def __init__(self) -> None:
-        self.count = 0
-        self._last: PerRole[_Change | None] = PerRole(None, None)
+        self._moves: dict[Role, list[_Move]] = {role: [] for role in Role}
+
+    @property
+    def count(self) -> int:
+        """Flaps of both roles so far."""
+        return sum(
+            move.taken_back_by(later)
+            for moves in self._moves.values()
+            for move, later in pairwise(moves)
+        )
 
     def add(self, step: Step) -> None:
         """See one tick."""
         target = step.decision.target
         if target is None or not step.decision.changes:
             return
+        now_seconds = step.decision.decided_at_seconds
         for role in Role:
-            before = step.pools[role].desired_replicas
-            if target[role] != before:
-                self._change(role, _Change(step.decision.decided_at_seconds, before, target[role]))
+            change = target[role] - step.pools[role].desired_replicas
+            if change:
+                self._move(role, _Move(now_seconds, now_seconds, change))
 
-    def _change(self, role: Role, change: _Change) -> None:
-        last = self._last[role]
-        self.count += last is not None and last.taken_back_by(change)
-        self._last = self._last.but(role, change)
+    def _move(self, role: Role, move: _Move) -> None:
+        moves = self._moves[role]
+        if moves and moves[-1].goes_on(move):
+            last = moves.pop()
+            move = replace(last, ended_seconds=move.ended_seconds, change=last.change + move.change)
+        moves.append(move)

@@ -30,9 +30,16 @@ def flaps_of(prefill_sizes, every_seconds=120.0):
         pytest.param([4, 6, 3], 1, id="beyond where it was"),
         pytest.param([4, 6, 5], 0, id="part of it was right"),
         pytest.param([1, 2, 3, 4], 0, id="onwards"),
+        pytest.param([5, 4, 16], 0, id="far beyond where it was"),
         pytest.param([1, 2, 2, 2, 2, 2, 2, 1], 0, id="after twelve minutes"),
         pytest.param([1, 2, 2, 2, 2, 1], 1, id="after eight minutes"),
     ],
 )
 def test_what_counts_as_a_flap(sizes, count):
     assert flaps_of(sizes) == count
+
+
+def test_steps_of_one_rise_are_one_move():
+    assert flaps_of([2, 9, 14, 9], every_seconds=60.0) == 0
+    assert flaps_of([2, 9, 14, 9], every_seconds=61.0) == 1
+    assert flaps_of([2, 9, 14, 2], every_seconds=60.0) == 1
