@@ -189,11 +189,11 @@ class ForecastSettings(Section):
         default=30.0, description="how long beyond the lead demand must be met, seconds"
     )
     quantile_fraction: float = Field(
-        default=0.8,
+        default=0.95,
         gt=0.0,
         lt=1.0,
-        description="quantile of the coming peak to be ready for; the scale-in window insures "
-        "already, so a high quantile on top of it is insured twice",
+        description="quantile of the coming peak to be ready for; on measured days 0.8 saves 1 to "
+        "3% of the GPU-hours and misses up to twice as many requests",
     )
 
     @field_validator("models")

@@ -95,7 +95,7 @@ def turn_notes(before: tuple[Tracker, ...], after: tuple[Tracker, ...]) -> tuple
 
 
 # Times what is seen: the most to be ready for on the word of errors alone.
-_MOST_WITHOUT_MODEL = 1.25
+_MOST_WITHOUT_MODEL = 1.2
 
 _WORDS = ("prefill work", "decode tokens", "KV reads")
 
