@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -76,6 +77,36 @@ def solve(
         feasible=feasible and lattice.attainable,
         shortfall=lattice.shortfall(pair, feasible=feasible),
     )
+
+
+def least_that(meets: Callable[[int], bool], low: int, high: int, near: int) -> int | None:
+    """The least count from `low` to `high` that meets a bar which all larger ones meet as well.
+
+    Steps of twice the length each lead away from `near`, then the last one is bisected: a count
+    close to the one sought costs a few evaluations, whatever the range.
+    """
+    if low > high:
+        return None
+    near, step = min(max(near, low), high), 1
+    if meets(near):
+        high = near
+        while low < high and meets(max(high - step, low)):
+            high, step = max(high - step, low), 2 * step
+        low = max(low, high - step + 1)
+    else:
+        low = near + 1
+        while low <= high and not meets(min(low - 1 + step, high)):
+            low, step = min(low - 1 + step, high) + 1, 2 * step
+        if low > high:
+            return None
+        high = min(low - 1 + step, high)
+    while low < high:
+        middle = (low + high) // 2
+        if meets(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return high
 
 
 class Lattice:
@@ -160,37 +191,46 @@ class Lattice:
     def cheapest(self, known: PerRole[int] | None = None) -> PerRole[int] | None:
         """The cheapest pair that meets the objective; on equal cost, the one with more to spare.
 
-        A pair that is `known`, if it meets the objective, is where the search for less begins.
+        A pair that is `known`, if it meets the objective, is where the search for less begins. No
+        pair has less of a role than what meets it beside all there may be of the other.
         """
         best: PerRole[int] | None = None
         best_cost = self.budget
         if known and self._within_bounds(known) and self.meets(known):
             best, best_cost = known, self.gpus(known)
-        # Below the offered load prefill cannot keep up, whatever decode does.
-        first = max(self.low.prefill, int(self.capacity.prefill_erlangs) + 1)
-        for prefill in range(first, self.high.prefill + 1):
-            most_decode = self._most_decode(prefill, best_cost)
-            if most_decode < self.low.decode:
+        least = self._least_of_each(known or self.low)
+        if least is None:
+            return None
+        most = self.high.decode
+        for prefill in range(least.prefill, self.high.prefill + 1):
+            most = min(most, self._most_decode(prefill, best_cost))
+            if most < least.decode:
                 break
-            decode = self._least_decode(prefill, most_decode)
+            decode = least_that(self._meets_with(Role.DECODE, prefill), least.decode, most, most)
             if decode is None:
+                most = self.high.decode
                 continue
-            pair = PerRole(prefill, decode)
+            most, pair = decode, PerRole(prefill, decode)
             if best is None or self._better(pair, best):
                 best, best_cost = pair, self.gpus(pair)
         return best
 
-    def _least_decode(self, prefill: int, most: int) -> int | None:
-        if not self.meets(PerRole(prefill, most)):
-            return None
-        low, high = self.low.decode, most
-        while low < high:
-            middle = (low + high) // 2
-            if self.meets(PerRole(prefill, middle)):
-                high = middle
-            else:
-                low = middle + 1
-        return high
+    def _least_of_each(self, near: PerRole[int]) -> PerRole[int] | None:
+        """The least of each role that meets the objective beside all there may be of the other."""
+        # Below the offered load prefill cannot keep up, whatever decode does.
+        carrying = int(self.capacity.prefill_erlangs) + 1
+        low = self.low.but(Role.PREFILL, max(self.low.prefill, carrying))
+        high = self.high
+        prefill, decode = (
+            least_that(self._meets_with(role, beside), low[role], high[role], near[role])
+            for role, beside in ((Role.PREFILL, high.decode), (Role.DECODE, high.prefill))
+        )
+        return None if prefill is None or decode is None else PerRole(prefill, decode)
+
+    def _meets_with(self, role: Role, beside: int) -> Callable[[int], bool]:
+        """Whether so many of a role meet the objective beside a count of the other."""
+        pair = PerRole(beside, beside)
+        return lambda count: self.meets(pair.but(role, count))
 
     def _better(self, pair: PerRole[int], other: PerRole[int]) -> bool:
         if self.gpus(pair) != self.gpus(other):

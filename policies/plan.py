@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from policies.capacity import Capacity
-from policies.coupling import Lattice, Solution, solve
+from policies.coupling import Lattice, Solution
 from policies.demand import LOADS, Demand, Load
 from policies.horizon import Floats, cheapest_path
 from policies.types import PerRole, PoolState, Role
@@ -74,8 +74,8 @@ class _Plan:
     @cached_property
     def _sizes(self) -> PerRole[Floats]:
         """The sizes of each role that matter, ascending."""
-        capacity = self._capacity
-        needed_now = solve(self.now, capacity.profile, capacity.settings).replicas
+        lattice = Lattice(replace(self._capacity, demand=self.now))
+        needed_now = lattice.cheapest(self.ahead.replicas) or self.ahead.replicas
         return PerRole.of(
             lambda role: np.unique(
                 [

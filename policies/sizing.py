@@ -9,7 +9,7 @@ from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_r
 from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
-from policies.coupling import Solution, solve
+from policies.coupling import Lattice, Solution, solve
 from policies.demand import Demand, Load, Shape
 from policies.facts import short_of, supply
 from policies.level import Levels
@@ -114,7 +114,7 @@ class Circumstances:
         capacity = solution.capacity
         load = capacity.demand.load.times(1.0 + self.levels.noise_fraction)
         demand = replace(capacity.demand, load=load)
-        needed = solve(demand, capacity.profile, capacity.settings).replicas
+        needed = Lattice(replace(capacity, demand=demand)).cheapest(current) or current
         return PerRole.of(lambda role: max(planned[role], min(current[role], needed[role])))
 
     @property
