@@ -17,6 +17,7 @@ from forecasting.target import Target
 
 _LAGS = 12
 _MEANS = (12, 36)
+_AROUND = 3  # cells before and after the same time in the last cycle
 _LEAST_POINTS = 90
 _ORDER = 3
 _MOST_POINTS = 20_160
@@ -37,7 +38,7 @@ class Design:
     @property
     def reach(self) -> int:
         """Cells of the past that a row of features needs."""
-        return max((_LAGS, max(_MEANS), *(period + 2 for period in self.periods)))
+        return max((_LAGS, max(_MEANS), *(period + 2 + _AROUND for period in self.periods)))
 
     def rows(self, values: Floats, newest: Cells, end_seconds: float) -> Floats:
         """Features for origins at the indices `newest` of `values`, shape (origins, features)."""
@@ -49,10 +50,20 @@ class Design:
             ahead = sorted({1, (1 + self.last_step) // 2, self.last_step})
             columns += [values[newest - period + min(k, period)] - then for k in ahead]
             columns += [then - now]
+            # One cell of the last cycle is as noisy as the one to come; its neighbours are less.
+            around = smoothed(values, newest - period, newest)
+            columns += [smoothed(values, newest - period + k, newest) - around for k in ahead]
+            columns += [around - now]
         seconds = np.asarray(end_seconds - (len(values) - newest) * self.step_seconds, np.float64)
         periods = tuple(period * self.step_seconds for period in self.periods)
         waves = Fourier.columns(seconds, periods, tuple(_ORDER for _ in periods))
         return np.column_stack((*columns, now, waves[:, 1:]))
+
+
+def smoothed(values: Floats, cells: Cells, newest: Cells) -> Floats:
+    """Mean of a few cells around each of `cells`, of none that is later than `newest`."""
+    window = cells[:, None] + np.arange(-_AROUND, _AROUND + 1)
+    return np.asarray(values[np.minimum(window, newest[:, None])].mean(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
