@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +20,9 @@ from policies.plan import plan
 from policies.profile import Profile
 from policies.surge import surge
 from policies.types import Binding, Observation, PerRole, PoolState, Role
+
+# Two standard deviations of the difference between two levels, as a factor on that of one.
+_SURE = 2.0 * math.sqrt(2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +109,14 @@ class Circumstances:
     def _surely(self, planned: PerRole[int], solution: Solution) -> PerRole[int]:
         """What is planned, and of what that would give back, no more than is surely right.
 
-        That is what would do for a load one standard deviation of chance above the one planned for:
-        a pool at the edge of a size would otherwise leave it and come back within minutes.
+        That is what would do for a load above the one planned for by as much as chance may move it
+        within minutes. A pool at the edge of a size would otherwise leave it and come back.
         """
         current = self.pools.map(lambda pool: pool.desired_replicas)
         if Binding.BUDGET in solution.binding or all(planned[r] >= current[r] for r in Role):
             return planned
         capacity = solution.capacity
-        load = capacity.demand.load.times(1.0 + self.levels.noise_fraction)
+        load = capacity.demand.load.times(1.0 + _SURE * self.levels.noise_fraction)
         demand = replace(capacity.demand, load=load)
         needed = Lattice(replace(capacity, demand=demand)).cheapest(current) or current
         return PerRole.of(lambda role: max(planned[role], min(current[role], needed[role])))
