@@ -64,9 +64,7 @@ def solve(
     pair = lattice.cheapest(in_place)
     feasible = pair is not None
     if pair is None:
-        pair = lattice.best_within_bounds()
-        if in_place and not lattice.worth_moving(in_place, pair):
-            pair = in_place
+        pair = lattice.best_beside(in_place)
     elif in_place and lattice.gpus(in_place) < lattice.gpus(pair) and lattice.tolerates(in_place):
         pair = in_place
     return Solution(
@@ -76,6 +74,23 @@ def solve(
         binding=lattice.binding(pair, feasible=feasible),
         feasible=feasible and lattice.attainable,
         shortfall=lattice.shortfall(pair, feasible=feasible),
+    )
+
+
+def share_out(solution: Solution, now: Demand, in_place: PerRole[int]) -> Solution:
+    """Share GPUs that are short between the roles by the demand of `now`.
+
+    The demand planned for is an upper quantile of each load. Where GPUs are short, what insures one
+    side against more is taken from the other, which needs it now.
+    """
+    asked = solution.capacity
+    pair = Lattice(replace(asked, demand=now)).best_beside(in_place)
+    lattice = Lattice(asked)
+    return replace(
+        solution,
+        replicas=pair,
+        gpus=lattice.gpus(pair),
+        shortfall=lattice.shortfall(pair, feasible=False),
     )
 
 
@@ -255,6 +270,11 @@ class Lattice:
         if not carrying:
             return max(candidates, key=self.capacity.flow)
         return max(carrying, key=self._attainment_then_thrift)
+
+    def best_beside(self, in_place: PerRole[int] | None) -> PerRole[int]:
+        """The same, or the pair in place where a move of replicas would gain too little."""
+        pair = self.best_within_bounds()
+        return in_place if in_place and not self.worth_moving(in_place, pair) else pair
 
     def _within_bounds(self, pair: PerRole[int]) -> bool:
         bounded = all(self.low[role] <= pair[role] <= self.high[role] for role in Role)

@@ -10,7 +10,7 @@ from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_r
 from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
-from policies.coupling import Lattice, Solution, solve
+from policies.coupling import Lattice, Solution, share_out, solve
 from policies.demand import Demand, Load, Shape
 from policies.facts import short_of, supply
 from policies.level import Levels
@@ -94,6 +94,8 @@ class Circumstances:
         current = self.pools.map(lambda pool: pool.desired_replicas)
         solution = solve(demand, profile, settings, current)
         now = replace(demand, load=seen.now.slowed(slowness.prefill))
+        if Binding.BUDGET in solution.binding:
+            solution = share_out(solution, now, current)
         planned = plan(solution, now, self.pools)
         lasting = self._surely(planned, solution)
         waiting = self._backlog()

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from policies.capacity import Capacity
 from policies.config import PolicySettings, RoleSettings, Slo
-from policies.coupling import solve
+from policies.coupling import share_out, solve
 from policies.demand import Demand, Shape
 from policies.lengths import Lengths
 from policies.profile import builtin
@@ -198,3 +199,15 @@ def test_a_short_fleet_is_not_rearranged_for_little():
 
 def flow(pair: PerRole[int]) -> float:
     return Capacity(PROFILE, bounded(24), demand(60.0)).flow(pair)
+
+
+def test_gpus_that_are_short_are_shared_out_by_what_is_needed_now():
+    """Insurance against three times as many tokens for decode takes nothing from prefill."""
+    settings, now = bounded(24, gpu_budget=12), demand(60.0)
+    more = replace(now.load, decode_tokens_per_second=3.0 * now.load.decode_tokens_per_second)
+    insured = solve(replace(now, load=more), PROFILE, settings)
+    shared = share_out(insured, now, in_place=PerRole(1, 5))
+    assert Binding.BUDGET in insured.binding
+    assert shared.replicas == solve(now, PROFILE, settings).replicas != insured.replicas
+    assert shared.gpus <= 12
+    assert shared.shortfall.startswith(f"{shared.gpus} GPUs reach")
