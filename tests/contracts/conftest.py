@@ -10,12 +10,15 @@ from pathlib import Path
 
 import kmock
 import pytest
+from deployments import DEPLOYMENTS, deployment
 from kube_apiserver import ASSETS, RealServer, client_of, running
 from kube_double import ApiServer
 from workload_scenes import SCENES
 from workload_stages import ACCOUNT, DoubleStage, RealStage, Stage, define_kinds
 
 from planner.kube import Kube, KubeSettings, connect
+from planner.workloads.config import WorkloadConfig, make_workload
+from policies.types import Role
 
 REAL = pytest.mark.skipif(
     ASSETS is None, reason="KUBEBUILDER_ASSETS does not point to kube-apiserver and etcd"
@@ -99,3 +102,19 @@ async def api_server(deadline_seconds: float) -> AsyncIterator[tuple[ApiServer, 
         kube = await connect(KubeSettings(api_server=url, deadline_seconds=deadline_seconds))
         yield server, kube
         await kube.close()
+
+
+@pytest.fixture
+def pair(api_server):
+    server, kube = api_server
+    server.serve(DEPLOYMENTS, scale=True)
+    for role, replicas in ((Role.PREFILL, 2), (Role.DECODE, 4)):
+        server.put(DEPLOYMENTS, deployment(role, replicas))
+    config = WorkloadConfig.model_validate(
+        {
+            "namespace": "llm",
+            "prefill": {"kind": "Deployment", "name": "vllm-prefill"},
+            "decode": {"kind": "Deployment", "name": "vllm-decode"},
+        }
+    )
+    return server, make_workload(config, kube)

@@ -11,9 +11,11 @@ from policies.config import ForecastSettings, Guards, KnownEvent, PolicySettings
 from policies.demand import LOADS
 from policies.engine import Engine
 from policies.lengths import Lengths
+from policies.level import Levels
 from policies.memory import Memory
 from policies.outlook import tracker_settings, turn_notes
 from policies.profile import builtin
+from policies.sizing import Circumstances
 from policies.types import (
     HoldReason,
     Observation,
@@ -347,3 +349,36 @@ def test_it_is_ready_when_a_known_event_starts(what, grows):
         if 0.0 <= lead <= 120.0:
             assert (ours.raw.prefill > plain.raw.prefill) is grows
             assert (ours.raw.decode > plain.raw.decode) is grows
+
+
+def test_the_last_replica_of_a_scale_out_stays_for_ten_minutes():
+    guards = Guards(scale_in_window_seconds=60.0, scale_in_slot_seconds=0.0)
+    engine = Engine(PROFILE, PolicySettings(guards=guards))
+    calm, tick = 60, 15.0
+    decisions = play(engine, [5.0] * calm + [60.0] * 8 + [5.0] * 60, PerRole(2, 2), tick)
+    before = decisions[calm - 1].target.prefill
+    last_rise = max(
+        place for place, each in enumerate(decisions) if each.target.prefill > each.current.prefill
+    )
+    held = [
+        each.target.prefill
+        for place, each in enumerate(decisions)
+        if 0 <= place - last_rise < 600.0 / tick
+    ]
+    assert min(held) == before + 1
+    assert any(limiter.name == "hold_rise" for each in decisions for limiter in each.limiters)
+    assert decisions[-1].target.prefill == before
+
+
+@pytest.mark.parametrize(("noise_fraction", "prefill"), [(0.0, 4), (0.1, 5), (1.0, 6)])
+def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fraction, prefill):
+    """4 prefill replicas do for the load seen, 5 for a quarter more; 6 are there."""
+    engine = Engine(PROFILE, PolicySettings(calibrate=False))
+    found = PerRole(6, 5).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
+    _, memory = engine.decide(seen(0.0, 39.0), found, Memory(), 0.0)
+    load = memory.loads[-1]
+    levels = Levels(now=load, ahead=load, newest=load, noise_fraction=noise_fraction)
+    here = Circumstances(seen(0.0, 39.0), found, levels, memory, PROFILE, engine.settings)
+    sizing = here.size()
+    assert sizing.planned.prefill == 4
+    assert sizing.lasting.prefill == prefill
