@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Annotated
 
 import numpy as np
@@ -93,15 +94,25 @@ class Memory:
             seconds=(*known.seconds, now_seconds)[-_LOADS:],
             loads=(*known.loads, load)[-_LOADS:],
             arrivals=(*known.arrivals, requests_per_second)[-_LOADS:],
-            shape=known.pooled_shape(now_seconds, shape),
+            shape=known.pooled_shape(now_seconds, requests_per_second, shape),
         )
 
-    def pooled_shape(self, now_seconds: float, newest: Shape) -> Shape:
+    def pooled_shape(self, now_seconds: float, requests_per_second: float, newest: Shape) -> Shape:
         """The shape of the requests of the last minutes: a window's longest prompts are chance."""
         if self.shape is None or not self.seconds:
             return newest
         elapsed_seconds = now_seconds - self.seconds[-1]
-        return self.shape.pooled(newest, 1.0 - math.exp(-elapsed_seconds / _SHAPE_SECONDS))
+        share = 1.0 - math.exp(-elapsed_seconds / _SHAPE_SECONDS)
+        return self.shape.pooled(newest, share * self._told_by(requests_per_second))
+
+    def _told_by(self, requests_per_second: float) -> float:
+        """How much a window tells of the requests to come: arrivals over the usual ones, at most 1.
+
+        When arrivals stop, what still runs and ends are the longest answers of before: no others
+        are to come.
+        """
+        usual = fmean(self.arrivals)
+        return min(requests_per_second / usual, 1.0) if usual > 0 else 1.0
 
     def stay_seconds(self, itl_seconds: float) -> float:
         """How long a request of the last known shape stays in decode."""
@@ -112,10 +123,11 @@ class Memory:
     ) -> Memory:
         """Average in what was seen now of how arrivals come and how KV memory is held."""
         arrivals = self.arrival_dispersion or Average(prior_dispersion)
+        told = self._told_by(self.arrivals[-1]) if self.arrivals else 1.0
         return replace(
             self,
             arrival_dispersion=arrivals.plus(dispersion, self.step_seconds),
-            kv_held_factor=self.kv_held_factor.plus(kv_held, self.step_seconds),
+            kv_held_factor=self.kv_held_factor.plus(kv_held, told * self.step_seconds),
         )
 
     def dispersion(self, prior: float) -> float:

@@ -382,3 +382,24 @@ def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fraction, p
     sizing = here.size()
     assert sizing.planned.prefill == 4
     assert sizing.lasting.prefill == prefill
+
+
+def test_when_traffic_stops_the_long_answers_that_remain_call_for_nothing():
+    """Only the longest still run and end then; none like them are to come."""
+    memory, found, asked = Memory(), pools(4, 3), []
+    for tick in range(90):
+        now, over = 10.0 * tick, max(tick - 60, 0)
+        seen_then = seen(
+            now,
+            max(30.0 - 5.0 * over, 0.0),
+            output_tokens_mean=211.0 * 1.2**over,
+            running_requests=PerRole(0.0, 300.0 * 0.8**over),
+            kv_usage_fraction=0.3 * 0.85**over,
+        )
+        decision, memory = ENGINE.decide(seen_then, found, memory, now)
+        asked.append(decision.target)
+        found = pools(*decision.target)
+    before = asked[59]
+    assert all(after.decode <= before.decode for after in asked[60:])
+    assert memory.shape.output_tokens_mean < 1.2 * 211.0
+    assert memory.kv_held_factor.mean < 2.0
