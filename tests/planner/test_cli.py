@@ -150,12 +150,12 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupt_is_not_a_traceback() -> None:
     probe = f"""
-import os, signal, sys
+import signal, sys
 import planner.__main__ as shell
 sys.modules["planner.commands.schema"] = type(sys)("stuck")
 stuck = sys.modules["planner.commands.schema"]
 stuck.add_arguments = lambda parser: None
-stuck.run = lambda args: os.kill(os.getpid(), {int(signal.SIGINT)})
+stuck.run = lambda args: signal.raise_signal({int(signal.SIGINT)})
 sys.exit(shell.main(["schema"]))
 """
     done = subprocess.run(
