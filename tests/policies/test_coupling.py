@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from policies.capacity import Capacity
 from policies.config import PolicySettings, RoleSettings, Slo
-from policies.coupling import share_out, solve
+from policies.coupling import least_that, share_out, solve
 from policies.demand import Demand, Shape
 from policies.lengths import Lengths
 from policies.profile import builtin
@@ -211,3 +211,13 @@ def test_gpus_that_are_short_are_shared_out_by_what_is_needed_now():
     assert shared.replicas == solve(now, PROFILE, settings).replicas != insured.replicas
     assert shared.gpus <= 12
     assert shared.shortfall.startswith(f"{shared.gpus} GPUs reach")
+
+
+@given(st.integers(0, 12), st.integers(-1, 12), st.integers(-3, 16), st.integers(-2, 16))
+def test_the_least_count_is_found_wherever_the_search_begins(low, high, near, bar):
+    def meets(count: int) -> bool:
+        assert low <= count <= high
+        return count >= bar
+
+    expected = next((count for count in range(low, high + 1) if count >= bar), None)
+    assert least_that(meets, low, high, near) == expected

@@ -11,11 +11,9 @@ from policies.config import ForecastSettings, Guards, KnownEvent, PolicySettings
 from policies.demand import LOADS
 from policies.engine import Engine
 from policies.lengths import Lengths
-from policies.level import Levels
 from policies.memory import Memory
 from policies.outlook import tracker_settings, turn_notes
 from policies.profile import builtin
-from policies.sizing import Circumstances
 from policies.types import (
     HoldReason,
     Observation,
@@ -368,20 +366,6 @@ def test_the_last_replica_of_a_scale_out_stays_for_ten_minutes():
     assert min(held) == before + 1
     assert any(limiter.name == "hold_rise" for each in decisions for limiter in each.limiters)
     assert decisions[-1].target.prefill == before
-
-
-@pytest.mark.parametrize(("noise_fraction", "prefill"), [(0.0, 4), (0.1, 5), (1.0, 6)])
-def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fraction, prefill):
-    """4 prefill replicas do for the load seen, 5 for a quarter more; 6 are there."""
-    engine = Engine(PROFILE, PolicySettings(calibrate=False))
-    found = PerRole(6, 5).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
-    _, memory = engine.decide(seen(0.0, 39.0), found, Memory(), 0.0)
-    load = memory.loads[-1]
-    levels = Levels(now=load, ahead=load, newest=load, noise_fraction=noise_fraction)
-    here = Circumstances(seen(0.0, 39.0), found, levels, memory, PROFILE, engine.settings)
-    sizing = here.size()
-    assert sizing.planned.prefill == 4
-    assert sizing.lasting.prefill == prefill
 
 
 def test_when_traffic_stops_the_long_answers_that_remain_call_for_nothing():

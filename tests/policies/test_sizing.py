@@ -1,0 +1,37 @@
+"""What is wanted in a tick, and what of it lasts."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.config import PolicySettings
+from policies.engine import Engine
+from policies.lengths import Lengths
+from policies.level import Levels
+from policies.memory import Memory
+from policies.profile import builtin
+from policies.sizing import Circumstances
+from policies.types import Observation, PerRole, PoolState
+
+PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
+OBSERVED = Observation(
+    observed_at_seconds=0.0,
+    window_seconds=60.0,
+    requests_per_second=39.0,
+    input_tokens=Lengths.lognormal(1155.0),
+    output_tokens_mean=211.0,
+)
+
+
+@pytest.mark.parametrize(("noise_fraction", "prefill"), [(0.0, 4), (0.1, 5), (1.0, 6)])
+def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fraction, prefill):
+    """4 prefill replicas do for the load seen, 5 for a quarter more; 6 are there."""
+    engine = Engine(PROFILE, PolicySettings(calibrate=False))
+    found = PerRole(6, 5).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
+    _, memory = engine.decide(OBSERVED, found, Memory(), 0.0)
+    load = memory.loads[-1]
+    levels = Levels(now=load, ahead=load, newest=load, noise_fraction=noise_fraction)
+    here = Circumstances(OBSERVED, found, levels, memory, PROFILE, engine.settings)
+    sizing = here.size()
+    assert sizing.planned.prefill == 4
+    assert sizing.lasting.prefill == prefill
