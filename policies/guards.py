@@ -68,7 +68,7 @@ def steadied(target: int, current: int, recent: Iterable[int]) -> int:
 
 
 def hold_rise(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
-    """Take nothing back of the last replica that a recent scale-out brought."""
+    """Keep one replica more than before a recent scale-out."""
     hold_seconds = context.settings.guards.rise_hold_seconds
 
     def held(role: Role) -> int:
