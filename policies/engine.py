@@ -234,10 +234,11 @@ class Engine:
     def _with_size(self, memory: Memory, lasting: PerRole[int], current: PerRole[int]) -> Memory:
         """Remember what is needed for longer than a moment, before any guard."""
         now_seconds, window = memory.seconds[-1], self.settings.guards.scale_in_window_seconds
+        kept_seconds = guards.SINGLE_STEP_WINDOWS * window
         if not memory.sizes_since(now_seconds - window):
             # After a restart or an outage the size found is all that is known to be needed.
-            memory = memory.with_size(Sized(now_seconds, current), window)
-        return memory.with_size(Sized(now_seconds, lasting), window)
+            memory = memory.with_size(Sized(now_seconds, current), kept_seconds)
+        return memory.with_size(Sized(now_seconds, lasting), kept_seconds)
 
     def _bounds(
         self,
@@ -248,14 +249,13 @@ class Engine:
         cap: GpuCap | None,
     ) -> guards.Context:
         """What the guards may look at."""
-        settings, now_seconds = self.settings, memory.seconds[-1]
-        window = settings.guards.scale_in_window_seconds
+        settings = self.settings
         return guards.Context(
-            now_seconds=now_seconds,
+            now_seconds=memory.seconds[-1],
             current=found.map(lambda pool: pool.desired_replicas),
             wanted=sizing.solution.replicas,
             planned=sizing.planned,
-            recent=memory.sizes_since(now_seconds - window),
+            recent=memory.sizes,
             rises=memory.rises,
             gpus_per_replica=self.profile.gpus_per_replica,
             settings=settings,
