@@ -297,9 +297,7 @@ class Capacity:
         """Mean time to first token; infinite when a stage cannot keep up."""
         wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
         link = self.link_utilisation(replicas)
-        transfer = self.demand.shape.prompt_tokens.average(
-            lambda tokens: self.transfer_seconds(tokens, link)
-        )
+        transfer = self.transfer_seconds(self._prompt_tokens_mean, link)  # linear in tokens
         served = self.service_seconds_mean + transfer + decode.itl_mean_seconds
         return served + wait.mean_seconds + decode.admission_wait.mean_seconds
 
