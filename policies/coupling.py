@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-import numpy as np
-
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
@@ -135,6 +133,7 @@ class Lattice:
         self.budget = capacity.settings.gpu_budget or math.inf
         self._wait = cache(capacity.prefill_wait)
         self._decode = cache(capacity.decode)
+        self.attainments = cache(self._attainments)
         self.required = self._required()
 
     def _required(self) -> float:
@@ -164,9 +163,9 @@ class Lattice:
         """What a pair costs."""
         return pair.prefill * self.cost.prefill + pair.decode * self.cost.decode
 
-    def attainments(self, pair: PerRole[int]) -> PerRole[float]:
+    def _attainments(self, pair: PerRole[int]) -> PerRole[float]:
         """TTFT and ITL attainment to plan with: an objective out of reach is not held against."""
-        capacity, slo = self.capacity, self.capacity.settings.slo
+        capacity = self.capacity
         decode = self._decode(pair.decode)
         # Where no prompt can meet the objective, waits rather than service are held to it.
         relief = 0.0 if capacity.attainable.prefill else capacity.unqueued_seconds_max
@@ -174,7 +173,7 @@ class Lattice:
             pair,
             self._wait(pair.prefill),
             decode,
-            lambda tokens: np.add(slo.ttft_objective_seconds(tokens), relief),
+            capacity.ttft_objective_seconds + relief,
         )
         stable = decode.itl_mean_seconds < math.inf
         itl = decode.itl_attainment if capacity.attainable.decode else float(stable)

@@ -50,6 +50,17 @@ class Wait:
             return math.inf
         return self.probability * (self.least_seconds + 1.0 / self.rate_per_second)
 
+    def within(self, other: Wait) -> bool:
+        """Whether this wait is no longer than another one with any probability.
+
+        It is where it is no more probable, begins no later and ends no more slowly.
+        """
+        return (
+            self.probability <= other.probability
+            and self.least_seconds <= other.least_seconds
+            and self.rate_per_second >= other.rate_per_second
+        )
+
     def tail(self, seconds: Floats) -> Floats:
         """P(W > seconds), for times of any shape."""
         beyond = np.maximum(seconds - self.least_seconds, 0.0)
