@@ -21,17 +21,23 @@ from policies.types import Expectation, PerRole
 class BatchLaw:
     """How many sequences a decode pool of `pool` replicas holds; see `batch_at_most`.
 
-    Requests come in clumps, which widens the law as many times.
+    Requests come in clumps, which widens the law as many times. `base_sequences` take as long as
+    an iteration without any.
     """
 
     pool: int
     clump: float
-    shape: float
+    base_sequences: float
     utilisation: float
 
-    def at_most(self, batch: float) -> float:
-        """P(each replica's batch <= `batch`) as an arriving request finds it, itself counted."""
-        return batch_at_most((self.pool * batch - 1.0) / self.clump, self.shape, self.utilisation)
+    def at_most(self, batch: float, wider: float = 0.0) -> float:
+        """P(each replica's batch <= `batch`) as an arriving request finds it, itself counted.
+
+        With clumps of that much more where what is counted varies by itself.
+        """
+        clump = self.clump + wider
+        shape = 1.0 + self.pool * self.base_sequences / clump
+        return batch_at_most((self.pool * batch - 1.0) / clump, shape, self.utilisation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,18 +231,17 @@ class Capacity:
         return DecodeState(
             itl_attainment=law.at_most(batch_slo),
             itl_mean_seconds=self._itl_mean_seconds(replicas),
-            admission_wait=self._admission_wait(replicas, self._found_full(replicas, law)),
+            admission_wait=self._admission_wait(replicas, self._found_full(law)),
         )
 
-    def _found_full(self, replicas: int, law: BatchLaw) -> float:
+    def _found_full(self, law: BatchLaw) -> float:
         """P(an arriving request finds no place in a batch, or no room in KV memory).
 
         Memory in use varies with the number of sequences and with what each of them holds.
         """
         crowded = 1.0 - law.at_most(self.profile.decode.max_sequences)
         spread = self.demand.shape.context_cv2 * (1.0 - law.utilisation)
-        memory = self._batch_law(replicas, wider=spread)
-        return max(crowded, 1.0 - memory.at_most(self._batch_in_memory))
+        return max(crowded, 1.0 - law.at_most(self._batch_in_memory, wider=spread))
 
     def _pool(self, replicas: int) -> int:
         """Replicas that share one queue."""
@@ -246,12 +251,11 @@ class Capacity:
         alone = self.iteration_seconds(1.0 / self._pool(replicas))
         return alone / (1.0 - self.decode_utilisation(replicas))
 
-    def _batch_law(self, replicas: int, wider: float = 0.0) -> BatchLaw:
-        pool, clump = self._pool(replicas), self._clump(self._itl_mean_seconds(replicas)) + wider
+    def _batch_law(self, replicas: int) -> BatchLaw:
         return BatchLaw(
-            pool=pool,
-            clump=clump,
-            shape=1.0 + pool * self.profile.decode.base_seconds / (self._slope_seconds * clump),
+            pool=self._pool(replicas),
+            clump=self._clump(self._itl_mean_seconds(replicas)),
+            base_sequences=self.profile.decode.base_seconds / self._slope_seconds,
             utilisation=self.decode_utilisation(replicas),
         )
 

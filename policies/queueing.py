@@ -24,6 +24,8 @@ def erlang_c(servers: int, offered_erlangs: float) -> float:
         return 1.0
     if offered_erlangs <= 0.0:
         return 0.0
+    if servers == 1:
+        return offered_erlangs
     pmf = math.exp(
         servers * math.log(offered_erlangs) - offered_erlangs - float(gammaln(servers + 1))
     )
