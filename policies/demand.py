@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -49,7 +49,11 @@ class Load:
 
     def slowed(self, prefill_factor: float) -> Load:
         """The same requests on prefill replicas that take `prefill_factor` times as long."""
-        return replace(self, prefill_erlangs=self.prefill_erlangs * prefill_factor)
+        return Load(
+            prefill_erlangs=self.prefill_erlangs * prefill_factor,
+            decode_tokens_per_second=self.decode_tokens_per_second,
+            kv_token_steps_per_second=self.kv_token_steps_per_second,
+        )
 
     def plus(self, other: Load) -> Load:
         """Both loads together."""
