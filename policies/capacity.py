@@ -303,11 +303,14 @@ class Capacity:
 
     def ttft_mean_seconds(self, replicas: PerRole[int]) -> float:
         """Mean time to first token; infinite when a stage cannot keep up."""
-        wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
-        link = self.link_utilisation(replicas)
+        link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
         transfer = self.transfer_seconds(self._prompt_tokens_mean, link)  # linear in tokens
-        served = self.service_seconds_mean + transfer + decode.itl_mean_seconds
-        return served + wait.mean_seconds + decode.admission_wait.mean_seconds
+        after = transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
+        return self.prefill_mean_seconds(replicas.prefill) + after
+
+    def prefill_mean_seconds(self, replicas: int) -> float:
+        """Mean time that a prompt waits and is worked on in prefill."""
+        return self.prefill_wait(replicas).mean_seconds + self.service_seconds_mean
 
     @cached_property
     def least(self) -> PerRole[float]:
