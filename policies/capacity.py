@@ -226,13 +226,17 @@ class Capacity:
         if utilisation >= 1.0:
             return DecodeState(0.0, math.inf, ENDLESS_WAIT)
         law = self._batch_law(replicas)
-        base = self.profile.decode.base_seconds
-        batch_slo = (self.settings.slo.itl_seconds - base) / self._slope_seconds
         return DecodeState(
-            itl_attainment=law.at_most(batch_slo),
+            itl_attainment=law.at_most(self._batch_within_slo),
             itl_mean_seconds=self._itl_mean_seconds(replicas),
             admission_wait=self._admission_wait(replicas, self._found_full(law)),
         )
+
+    @cached_property
+    def _batch_within_slo(self) -> float:
+        """Sequences on a replica at which an iteration takes as long as the ITL objective."""
+        room_seconds = self.settings.slo.itl_seconds - self.profile.decode.base_seconds
+        return room_seconds / self._slope_seconds
 
     def _found_full(self, law: BatchLaw) -> float:
         """P(an arriving request finds no place in a batch, or no room in KV memory).

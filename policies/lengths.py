@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 # finer than the body: an objective for 99% of requests is decided by the longest 1% of prompts.
 _CUTS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.96, 0.98, 0.99, 0.995, 1)
 _SHARES = tuple(b - a for a, b in pairwise(_CUTS))
+_CUT_POINTS, _BETWEEN_CUTS = np.array(_CUTS), np.array(_SHARES)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Lengths:
         """
         if mean_tokens <= 0 or cv <= 0:
             return cls((max(mean_tokens, 0.0),), (1.0,))
-        return cls(_lognormal_points(cv), _SHARES).scaled_to_mean(mean_tokens)
+        return _lognormal(cv).scaled_to_mean(mean_tokens)
 
     @classmethod
     def from_buckets(
@@ -80,9 +81,9 @@ class Lengths:
         """Means of ascending `tokens` between the cuts; a point on a cut counts on both sides."""
         reached = np.concatenate(([0.0], np.cumsum(weights)))
         sums = np.concatenate(([0.0], np.cumsum(weights * tokens)))
-        cuts = np.asarray(_CUTS)
-        between = np.diff(np.interp(cuts, reached / reached[-1], sums / reached[-1]))
-        means = np.maximum.accumulate(between / np.diff(cuts))  # rounding may swap equal ones
+        below = np.interp(_CUT_POINTS, reached / reached[-1], sums / reached[-1])
+        means = (below[1:] - below[:-1]) / _BETWEEN_CUTS
+        means = np.maximum.accumulate(means)  # rounding may swap equal ones
         return cls(tuple(means.tolist()), _SHARES)
 
     @cached_property
@@ -127,8 +128,9 @@ class Lengths:
 
 
 @cache
-def _lognormal_points(cv: float) -> tuple[float, ...]:
-    """A point between each two cuts of a lognormal distribution of median 1."""
+def _lognormal(cv: float) -> Lengths:
+    """A lognormal distribution of median 1, by a point between each two cuts."""
     sigma = math.sqrt(math.log1p(cv * cv))
     normal = NormalDist()
-    return tuple(math.exp(sigma * normal.inv_cdf((a + b) / 2)) for a, b in pairwise(_CUTS))
+    points = (math.exp(sigma * normal.inv_cdf((a + b) / 2)) for a, b in pairwise(_CUTS))
+    return Lengths(tuple(points), _SHARES)

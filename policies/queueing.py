@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, gammaincc, gammaln
+from scipy.special import betainc, gammaincc
 
 Floats = NDArray[np.float64]
 
@@ -26,9 +26,7 @@ def erlang_c(servers: int, offered_erlangs: float) -> float:
         return 0.0
     if servers == 1:
         return offered_erlangs
-    pmf = math.exp(
-        servers * math.log(offered_erlangs) - offered_erlangs - float(gammaln(servers + 1))
-    )
+    pmf = math.exp(servers * math.log(offered_erlangs) - offered_erlangs - math.lgamma(servers + 1))
     blocking = pmf / float(gammaincc(servers + 1, offered_erlangs))
     utilisation = offered_erlangs / servers
     return blocking / (1.0 - utilisation * (1.0 - blocking))
