@@ -88,6 +88,8 @@ UNCALIBRATED: Calibration = PerRole(Correction(), Correction())
 
 def slowed(profile: Profile, factor: PerRole[float]) -> Profile:
     """The profile of replicas that take `factor` times as long."""
+    if factor == PerRole(1.0, 1.0):
+        return profile
     return profile.model_copy(
         update={
             "prefill": profile.prefill.scaled(factor.prefill),

@@ -122,17 +122,15 @@ class Engine:
         )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         here = Circumstances(observation, found, levels, memory, self.profile, self.settings)
-        memory = replace(memory, surge=here.surge())
-        sizing = replace(here, memory=memory).size()
+        sizing = here.size()
+        memory = self._with_size(memory, sizing.lasting, current)
+        decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
         memory = replace(
             memory,
+            rises=noted(memory.rises, now_seconds, current, decision.target or current),
             prefill_waiting=observation.waiting_requests.prefill,
             prefill_ready=found.prefill.ready_replicas,
         )
-        memory = self._with_size(memory, sizing.lasting, current)
-        decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
-        rises = noted(memory.rises, now_seconds, current, decision.target or current)
-        memory = replace(memory, rises=rises)
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
