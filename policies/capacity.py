@@ -16,6 +16,9 @@ from policies.profile import Profile, Tokens
 from policies.queueing import ENDLESS_WAIT, NO_WAIT, Floats, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
 
+# Half an iteration is left of the one that a sequence finds running, then comes its own.
+_JOINING_ITERATIONS = 1.5
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLaw:
@@ -54,9 +57,9 @@ class Capacity:
     """Predictions for pools of any size under one demand.
 
     TTFT of a prompt of n tokens = wait for prefill + T(n) + KV transfer(n) + wait for decode space
-    + one iteration. Attainment is the share of prompts, over the length distribution, for which
-    that stays within the objective; ITL attainment is the probability that the decode batch is
-    small enough.
+    + the rest of the iteration that runs then + its own first one. Attainment is the share of
+    prompts, over the length distribution, for which that stays within the objective; ITL attainment
+    is the probability that the decode batch is small enough.
     """
 
     profile: Profile
@@ -129,8 +132,8 @@ class Capacity:
         """Wait in front of a prefill pool; round robin splits it into queues of one server.
 
         A prompt that finds all replicas busy is done at the end of an iteration that others share,
-        as many as usually wait (1/(1 - utilisation)), at most a full one. Checked against the plant
-        in tests/replay/test_prediction.py.
+        as many as usually wait (1/(1 - utilisation)), at most a full one; its own time in that is
+        no wait. Checked against the plant in tests/replay/test_prediction.py.
         """
         pooled = self.settings.routing == "least_loaded"
         queues = 1 if pooled else replicas
@@ -143,7 +146,8 @@ class Capacity:
         )
         idle = max(1.0 - self.prefill_erlangs / replicas, 1e-9)
         filled = min(1.0 / (idle * self._prompts_per_iteration), 1.0)
-        return Wait(wait.probability, wait.rate_per_second, filled * self._full_iteration_seconds)
+        shared = filled * self._full_iteration_seconds - self.service_seconds_mean
+        return Wait(wait.probability, wait.rate_per_second, max(shared, 0.0))
 
     @cached_property
     def _full_iteration_seconds(self) -> float:
@@ -296,7 +300,7 @@ class Capacity:
         if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
             return 0.0
         law = self.profile.transfer
-        fixed = decode.itl_mean_seconds + law.base_seconds
+        fixed = _JOINING_ITERATIONS * decode.itl_mean_seconds + law.base_seconds
         per_token = self.transfer_seconds(1.0, link) - law.base_seconds
         unqueued = self._service_seconds + fixed + per_token * self._prompts.points
         left = allowed_seconds - unqueued
@@ -309,7 +313,8 @@ class Capacity:
         """Mean time to first token; infinite when a stage cannot keep up."""
         link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
         transfer = self.transfer_seconds(self._prompt_tokens_mean, link)  # linear in tokens
-        after = transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
+        joined = _JOINING_ITERATIONS * decode.itl_mean_seconds
+        after = transfer + joined + decode.admission_wait.mean_seconds
         return self.prefill_mean_seconds(replicas.prefill) + after
 
     def prefill_mean_seconds(self, replicas: int) -> float:

@@ -28,7 +28,7 @@ def context(current: int, wanted_ago: dict[float, int]) -> Context:
         rises=NEVER_RISEN,
         gpus_per_replica=PerRole(1, 1),
         settings=SETTINGS,
-        rollout=PerRole(False, False),
+        rollout=PerRole.of(lambda _: False),
         stuck=PerRole(0, 0),
         floor=PerRole(0, 0),
         cap=None,
