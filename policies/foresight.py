@@ -125,8 +125,7 @@ def _needed(lattice: Lattice, role: Role, replicas: int) -> float:
 
     def carries(at: float) -> bool:
         demand = _times(capacity.demand, at / utilisation)
-        ttft, itl = Lattice(replace(capacity, demand=demand)).attainments(pair)
-        return ttft * itl >= lattice.required
+        return Lattice(replace(capacity, demand=demand)).meets(pair)
 
     low, high = 0.0, 1.0
     if utilisation < 1.0:
