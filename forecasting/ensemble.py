@@ -29,7 +29,7 @@ class Choosing:
     """
 
     margin_fraction: float = 0.01
-    most_candidates: int = 3
+    most_candidates: int = 6
     least_forecasts: float = 3.5
     half_life: float = 40.0
     sharpness: float = 2.0
