@@ -70,8 +70,8 @@ def test_few_rows_hedge_and_more_rows_tell(truth):
         return np.mean([one.get("good", 0.0) for one in found])
 
     assert share(3) == 0.0
-    assert 0.4 < share(6) < 0.75
-    assert share(400) > 0.9
+    assert 0.4 < share(10) < 0.75
+    assert share(400) > 0.85  # evidence fades, so it never tells all
 
 
 def test_forecasts_that_overlap_tell_less(truth):
