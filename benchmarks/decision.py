@@ -4,7 +4,8 @@ python benchmarks/decision.py [-o FILE]
 
 CPU seconds of one process: what the code costs, not what else runs. Solves: the best of a few
 rounds. Ticks: the mean and the worst of twelve in a row of a thousand pairs of pools that get what
-they ask for, with two hours of history each; one in three closes a forecast cell.
+they ask for, with two hours of history each; one in three closes a forecast cell. Decisions are
+pure, so each tick is played twice and the quicker time counts: what else runs disturbs it less.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ FLEETS = 4  # different histories among them
 TICK_SECONDS = 10.0
 WARM_TICKS = 720
 TICKS = 12
+TICK_ROUNDS = 2
 
 
 def ready(replicas: int) -> PoolState:
@@ -127,10 +129,14 @@ def ticks() -> dict[str, float]:
     for count in range(WARM_TICKS, WARM_TICKS + TICKS):
         now = TICK_SECONDS * count
         seen = [observation(now, fleet) for fleet in range(FLEETS)]
-        began = time.process_time()
-        pairs = [pair.after(engine, seen[i % FLEETS], now) for i, pair in enumerate(pairs)]
+        seconds, after = [], pairs
+        for _ in range(TICK_ROUNDS):
+            began = time.process_time()
+            after = [pair.after(engine, seen[i % FLEETS], now) for i, pair in enumerate(pairs)]
+            seconds.append(time.process_time() - began)
+        pairs = after
         closes = now // cell_seconds > (now - TICK_SECONDS) // cell_seconds
-        taken[closes].append(time.process_time() - began)
+        taken[closes].append(min(seconds))
     every = taken[True] + taken[False]
     return {
         "tick_closing_a_cell_milliseconds": 1000 * fmean(taken[True]) / PAIRS,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-
-from forecasting.series import Floats
+from itertools import accumulate, pairwise
 
 _LONGEST_SECONDS = 480.0
 # A rise is believed as far as it exceeds this many standard deviations of what chance gives.
@@ -21,13 +20,18 @@ class Windows:
     `noises` are the standard deviations that chance alone gives each mean.
     """
 
-    seconds: Floats
-    means: Floats
-    noises: Floats
+    seconds: tuple[float, ...]
+    means: tuple[float, ...]
+    noises: tuple[float, ...]
 
     @classmethod
     def of(
-        cls, seconds: Floats, means: Floats, *, window_seconds: float, noise_fraction: float
+        cls,
+        seconds: Sequence[float],
+        means: Sequence[float],
+        *,
+        window_seconds: float,
+        noise_fraction: float,
     ) -> Windows:
         """Read a load's past: `means` over `window_seconds` up to `seconds`, the last one now.
 
@@ -35,12 +39,15 @@ class Windows:
         comes at random has a variance in proportion to how much comes and to one over the time.
         """
         doublings = int(math.log2(max(_LONGEST_SECONDS / window_seconds, 1.0)))
-        lengths = window_seconds * np.exp2(np.arange(doublings + 1, dtype=np.float64))
-        first = np.searchsorted(seconds, seconds[-1] - (lengths - window_seconds))
-        sums = np.concatenate(([0.0], np.cumsum(means)))
-        averages = (sums[-1] - sums[first]) / (len(means) - first)
-        spread = np.sqrt(averages[0] * averages * window_seconds / lengths)
-        return cls(lengths, averages, noise_fraction * spread)
+        lengths = tuple(window_seconds * 2.0**doubling for doubling in range(doublings + 1))
+        sums = (0.0, *accumulate(means))
+        first = [bisect_left(seconds, seconds[-1] - (each - window_seconds)) for each in lengths]
+        averages = tuple((sums[-1] - sums[place]) / (len(means) - place) for place in first)
+        noises = tuple(
+            noise_fraction * math.sqrt(averages[0] * average * window_seconds / length)
+            for average, length in zip(averages, lengths, strict=True)
+        )
+        return cls(lengths, averages, noises)
 
     @property
     def level(self) -> float:
@@ -52,16 +59,16 @@ class Windows:
         Comparing windows by their noise is Lepski's idea ("On a Problem of Adaptive Estimation in
         Gaussian White Noise", 1991).
         """
-        estimate = float(self.means[-1])
-        for mean, noise in zip(self.means[::-1].tolist(), self.noises[::-1].tolist(), strict=True):
+        estimate = self.means[-1]
+        for mean, noise in zip(self.means[::-1], self.noises[::-1], strict=True):
             estimate = min(max(estimate, mean - noise), mean + noise)
         return estimate
 
     @property
     def least_noise_fraction(self) -> float:
         """Standard deviation of the longest window's mean as a share of it; 0 of nothing."""
-        mean = float(self.means[-1])
-        return float(self.noises[-1]) / mean if mean > 0 else 0.0
+        mean = self.means[-1]
+        return self.noises[-1] / mean if mean > 0 else 0.0
 
     def risen(self, ahead_seconds: float) -> float:
         """What is to be expected `ahead_seconds` from now of a rise that chance does not explain.
@@ -70,11 +77,11 @@ class Windows:
         beyond `_SURE` standard deviations of that difference is growth, taken to go on, but not by
         more than the rise that was seen. The shortest window's mean where nothing surely rises.
         """
-        newest = float(self.means[0])
-        if len(self.means) < 2:
-            return newest
-        differences = self.means[:-1] - self.means[1:]
-        chance = np.sqrt(np.maximum(self.noises[:-1] ** 2 - self.noises[1:] ** 2, 0.0))
-        growth = float(np.max((differences - _SURE * chance) / (self.seconds[:-1] / 2)))
-        seen = newest - float(self.means.min())
-        return newest + min(max(growth, 0.0) * (ahead_seconds + float(self.seconds[0]) / 2), seen)
+        growth = 0.0
+        pairs = zip(self.seconds, pairwise(self.means), pairwise(self.noises), strict=False)
+        for length, (shorter, longer), (noise, longer_noise) in pairs:
+            chance = math.sqrt(max(noise**2 - longer_noise**2, 0.0))
+            growth = max(growth, (shorter - longer - _SURE * chance) / (length / 2))
+        newest = self.means[0]
+        seen = newest - min(self.means)
+        return newest + min(growth * (ahead_seconds + self.seconds[0] / 2), seen)

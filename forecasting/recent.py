@@ -12,7 +12,10 @@ def trailing_mean(seconds: Floats, values: Floats, window_seconds: float) -> Flo
     """Mean over the window that ends at each sample; unknown (NaN) samples are left out.
 
     `seconds` ascends. A window that reaches back before the first sample is shorter, not padded.
+    One of no length holds its own sample alone.
     """
+    if window_seconds <= 0.0:
+        return values
     known = ~np.isnan(values)
     sums = np.concatenate(([0.0], np.cumsum(np.where(known, values, 0.0))))
     counts = np.concatenate(([0], np.cumsum(known)))

@@ -105,7 +105,7 @@ class Tracker:
         mean = self.total / self.count if self.count else math.nan
         cells = np.full(passed, np.nan)
         cells[0] = mean
-        return _sampled(replace(self.closed(cells), total=0.0, count=0), value)
+        return _sampled(self.closed(cells), value)
 
     def closed(self, values: Floats) -> Tracker:
         """Take in whole cells, the newest last, and forecast from there."""

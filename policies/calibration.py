@@ -9,6 +9,9 @@ from policies.profile import Profile
 from policies.types import PerRole
 
 _BOUND = math.log(2.0)
+_PRIOR_VARIANCE = 0.15**2
+# What the laws of waiting may themselves be off by, in the mean TTFT that they are compared by.
+_MODEL_ERROR = 0.1
 _GATE = 7.378  # chi-square, 1 degree of freedom, 99.3%: beyond it an observation is an accident
 
 
@@ -33,7 +36,7 @@ class Correction:
     """
 
     mean: float = 0.0
-    variance: float = 0.15**2
+    variance: float = _PRIOR_VARIANCE
     rejected: int = 0
 
     @property
@@ -50,9 +53,16 @@ class Correction:
     def sized_factor(self) -> float:
         """What to size with: one standard deviation slower than believed, so doubt costs replicas.
 
-        16% at first, a few percent once the replicas have been watched.
+        16% at first. Once the replicas have been watched, the profile is left only for more than
+        the laws of waiting may err by: believed at 1.06, they are sized at 1. From twice that on
+        the belief counts in full, and in between in proportion (firm shrinkage, Gao and Bruce,
+        "WaveShrink with Firm Shrinkage", 1997).
         """
-        return math.exp(min(self.mean + self.deviation, _BOUND))
+        slower = self.mean + self.deviation
+        watched = max(1.0 - self.variance / _PRIOR_VARIANCE, 0.0)
+        beyond = 2.0 * (abs(slower) - _MODEL_ERROR * watched)
+        kept = math.copysign(min(max(beyond, 0.0), abs(slower)), slower)
+        return math.exp(min(kept, _BOUND))
 
     def updated(self, evidence: Evidence, drift_variance: float) -> Correction:
         """Fold in one measurement (scalar extended Kalman filter on a random walk).
@@ -78,6 +88,8 @@ UNCALIBRATED: Calibration = PerRole(Correction(), Correction())
 
 def slowed(profile: Profile, factor: PerRole[float]) -> Profile:
     """The profile of replicas that take `factor` times as long."""
+    if factor == PerRole(1.0, 1.0):
+        return profile
     return profile.model_copy(
         update={
             "prefill": profile.prefill.scaled(factor.prefill),

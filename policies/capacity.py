@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from policies.config import PolicySettings
 from policies.demand import DISPERSION_BIN_SECONDS, Demand, prefill_seconds
-from policies.profile import Profile
+from policies.lengths import Lengths
+from policies.profile import Profile, Tokens
 from policies.queueing import ENDLESS_WAIT, NO_WAIT, Floats, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
+
+# Half an iteration is left of the one that a sequence finds running, then comes its own.
+_JOINING_ITERATIONS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLaw:
     """How many sequences a decode pool of `pool` replicas holds; see `batch_at_most`.
 
-    Requests come in clumps, which widens the law as many times.
+    Requests come in clumps, which widens the law as many times. `base_sequences` take as long as
+    an iteration without any.
     """
 
     pool: int
     clump: float
-    shape: float
+    base_sequences: float
     utilisation: float
 
-    def at_most(self, batch: float) -> float:
-        """P(each replica's batch <= `batch`) as an arriving request finds it, itself counted."""
-        return batch_at_most((self.pool * batch - 1.0) / self.clump, self.shape, self.utilisation)
+    def at_most(self, batch: float, wider: float = 0.0) -> float:
+        """P(each replica's batch <= `batch`) as an arriving request finds it, itself counted.
+
+        With clumps of that much more where what is counted varies by itself.
+        """
+        clump = self.clump + wider
+        shape = 1.0 + self.pool * self.base_sequences / clump
+        return batch_at_most((self.pool * batch - 1.0) / clump, shape, self.utilisation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,49 +57,48 @@ class Capacity:
     """Predictions for pools of any size under one demand.
 
     TTFT of a prompt of n tokens = wait for prefill + T(n) + KV transfer(n) + wait for decode space
-    + one iteration. Attainment is the share of prompts, over the length distribution, for which
-    that stays within the objective; ITL attainment is the probability that the decode batch is
-    small enough.
+    + the rest of the iteration that runs then + its own first one. Attainment is the share of
+    prompts, over the length distribution, for which that stays within the objective; ITL attainment
+    is the probability that the decode batch is small enough.
     """
 
     profile: Profile
     settings: PolicySettings
     demand: Demand
 
-    @cached_property
-    def _service(self) -> tuple[tuple[float, float], ...]:
-        """(T(n), weight) for each point of the prompt length distribution."""
-        shape, law = self.demand.shape, self.profile.prefill
-        return tuple(
-            (prefill_seconds(law, n, shape.prefix_hit_fraction), w)
-            for n, w in zip(shape.prompt_tokens.tokens, shape.prompt_tokens.weights, strict=True)
-        )
+    @property
+    def _prompts(self) -> Lengths:
+        return self.demand.shape.prompt_tokens
 
     @cached_property
-    def _prompts(self) -> tuple[Floats, Floats, Floats]:
-        """Tokens, prefill seconds and weights of the points of the length distribution."""
-        service, weights = zip(*self._service, strict=True)
-        tokens = self.demand.shape.prompt_tokens.tokens
-        return np.array(tokens), np.array(service), np.array(weights)
+    def _service_seconds(self) -> Floats:
+        """Prefill time of each point of the prompt length distribution."""
+        hit = self.demand.shape.prefix_hit_fraction
+        return prefill_seconds(self.profile.prefill, self._prompts.points, hit)
+
+    @cached_property
+    def ttft_objective_seconds(self) -> Floats:
+        """Time to first token allowed for each point of the prompt length distribution."""
+        return self.settings.slo.ttft_objective_seconds(self._prompts.points)
 
     @cached_property
     def service_seconds_mean(self) -> float:
         """Mean prefill time of one prompt."""
-        return sum(w * s for s, w in self._service)
+        return float(self._prompts.shares @ self._service_seconds)
 
     @property
     def unqueued_seconds_max(self) -> float:
         """TTFT of the longest prompt in a full iteration that it does not wait for."""
-        longest = max(service for service, _ in self._service)
-        transfer = self.transfer_seconds(max(self.demand.shape.prompt_tokens.tokens), 0.0)
+        longest = float(self._service_seconds.max())
+        transfer = self.transfer_seconds(max(self._prompts.tokens), 0.0)
         return longest + self._full_iteration_seconds + transfer + self.iteration_seconds(1.0)
 
     @cached_property
     def _service_cv2(self) -> float:
-        mean = self.service_seconds_mean
-        return sum(w * s * s for s, w in self._service) / mean**2 - 1 if mean > 0 else 0.0
+        mean, square = self.service_seconds_mean, self._prompts.shares @ self._service_seconds**2
+        return float(square) / mean**2 - 1 if mean > 0 else 0.0
 
-    @property
+    @cached_property
     def requests_per_second(self) -> float:
         """Request rate that the planned prefill load stands for."""
         mean = self.service_seconds_mean
@@ -106,9 +115,9 @@ class Capacity:
         shared = 1.0 - 1.0 / self._prompts_per_iteration
         return self.service_seconds_mean - shared * self.profile.prefill.base_seconds
 
-    @cached_property
+    @property
     def _prompt_tokens_mean(self) -> float:
-        return self.demand.shape.prompt_tokens.mean
+        return self._prompts.mean
 
     @property
     def _new_tokens_mean(self) -> float:
@@ -123,8 +132,8 @@ class Capacity:
         """Wait in front of a prefill pool; round robin splits it into queues of one server.
 
         A prompt that finds all replicas busy is done at the end of an iteration that others share,
-        as many as usually wait (1/(1 - utilisation)), at most a full one. Checked against the plant
-        in tests/replay/test_prediction.py.
+        as many as usually wait (1/(1 - utilisation)), at most a full one; its own time in that is
+        no wait. Checked against the plant in tests/replay/test_prediction.py.
         """
         pooled = self.settings.routing == "least_loaded"
         queues = 1 if pooled else replicas
@@ -137,7 +146,8 @@ class Capacity:
         )
         idle = max(1.0 - self.prefill_erlangs / replicas, 1e-9)
         filled = min(1.0 / (idle * self._prompts_per_iteration), 1.0)
-        return replace(wait, least_seconds=filled * self._full_iteration_seconds)
+        shared = max(filled * self._full_iteration_seconds - self.service_seconds_mean, 0.0)
+        return Wait(wait.probability, wait.rate_per_second, shared)
 
     @cached_property
     def _full_iteration_seconds(self) -> float:
@@ -152,12 +162,17 @@ class Capacity:
 
     def link_utilisation(self, replicas: PerRole[int]) -> float:
         """Utilisation of the busier side: prefill's egress or decode's ingress."""
+        return self._links / min(replicas.prefill, replicas.decode)
+
+    @cached_property
+    def _links(self) -> float:
+        """Replicas of either role whose links together just carry the hand-offs."""
         law = self.profile.transfer
         transfers_per_second = self.requests_per_second + self.demand.extra_transfers_per_second
         bytes_per_second = transfers_per_second * self._prompt_tokens_mean * law.bytes_per_token
-        return bytes_per_second / (min(replicas) * law.bytes_per_second)
+        return bytes_per_second / law.bytes_per_second
 
-    def transfer_seconds(self, prompt_tokens: float, link_utilisation: float) -> float:
+    def transfer_seconds(self, prompt_tokens: Tokens, link_utilisation: float) -> Tokens:
         """KV hand-off time on a link shared by processor sharing (mean slowdown 1/(1-rho))."""
         law = self.profile.transfer
         alone = law.exposed_fraction * prompt_tokens * law.bytes_per_token / law.bytes_per_second
@@ -170,12 +185,12 @@ class Capacity:
         once, 64 KiB of KV each token: 12 prefill replicas of the 8B profile pass them on in 6 s,
         one decode replica's 40 GB/s link takes 6.5 s.
         """
-        law, utilisation = self.profile.transfer, self.link_utilisation(replicas)
-        alone = self._prompt_tokens_mean * law.bytes_per_token / law.bytes_per_second
         clumps = self.demand.arrival_dispersion - 1.0
         if clumps <= 0.0:
             return NO_WAIT
-        return wait_of_pool(1, utilisation, alone / min(replicas), clumps, 0.0)
+        law, links = self.profile.transfer, min(replicas.prefill, replicas.decode)
+        alone = self._prompt_tokens_mean * law.bytes_per_token / law.bytes_per_second
+        return wait_of_pool(1, self.link_utilisation(replicas), alone / links, clumps, 0.0)
 
     @cached_property
     def _slope_seconds(self) -> float:
@@ -215,23 +230,26 @@ class Capacity:
         if utilisation >= 1.0:
             return DecodeState(0.0, math.inf, ENDLESS_WAIT)
         law = self._batch_law(replicas)
-        base = self.profile.decode.base_seconds
-        batch_slo = (self.settings.slo.itl_seconds - base) / self._slope_seconds
         return DecodeState(
-            itl_attainment=law.at_most(batch_slo),
+            itl_attainment=law.at_most(self._batch_within_slo),
             itl_mean_seconds=self._itl_mean_seconds(replicas),
-            admission_wait=self._admission_wait(replicas, self._found_full(replicas, law)),
+            admission_wait=self._admission_wait(replicas, self._found_full(law)),
         )
 
-    def _found_full(self, replicas: int, law: BatchLaw) -> float:
+    @cached_property
+    def _batch_within_slo(self) -> float:
+        """Sequences on a replica at which an iteration takes as long as the ITL objective."""
+        room_seconds = self.settings.slo.itl_seconds - self.profile.decode.base_seconds
+        return room_seconds / self._slope_seconds
+
+    def _found_full(self, law: BatchLaw) -> float:
         """P(an arriving request finds no place in a batch, or no room in KV memory).
 
         Memory in use varies with the number of sequences and with what each of them holds.
         """
         crowded = 1.0 - law.at_most(self.profile.decode.max_sequences)
         spread = self.demand.shape.context_cv2 * (1.0 - law.utilisation)
-        memory = self._batch_law(replicas, wider=spread)
-        return max(crowded, 1.0 - memory.at_most(self._batch_in_memory))
+        return max(crowded, 1.0 - law.at_most(self._batch_in_memory, wider=spread))
 
     def _pool(self, replicas: int) -> int:
         """Replicas that share one queue."""
@@ -241,12 +259,11 @@ class Capacity:
         alone = self.iteration_seconds(1.0 / self._pool(replicas))
         return alone / (1.0 - self.decode_utilisation(replicas))
 
-    def _batch_law(self, replicas: int, wider: float = 0.0) -> BatchLaw:
-        pool, clump = self._pool(replicas), self._clump(self._itl_mean_seconds(replicas)) + wider
+    def _batch_law(self, replicas: int) -> BatchLaw:
         return BatchLaw(
-            pool=pool,
-            clump=clump,
-            shape=1.0 + pool * self.profile.decode.base_seconds / (self._slope_seconds * clump),
+            pool=self._pool(replicas),
+            clump=self._clump(self._itl_mean_seconds(replicas)),
+            base_sequences=self.profile.decode.base_seconds / self._slope_seconds,
             utilisation=self.decode_utilisation(replicas),
         )
 
@@ -276,32 +293,33 @@ class Capacity:
         replicas: PerRole[int],
         wait: Wait,
         decode: DecodeState,
-        allowed_seconds: Callable[[Floats], Floats],
+        allowed_seconds: Floats | float,
     ) -> float:
-        """Share of prompts whose first token comes within the time allowed for their length."""
+        """Share of prompts whose first token comes within the time allowed for each length."""
         link = self.link_utilisation(replicas)
         if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
             return 0.0
         law = self.profile.transfer
-        fixed = decode.itl_mean_seconds + law.base_seconds
-        link_wait = self.link_wait(replicas)
+        fixed = _JOINING_ITERATIONS * decode.itl_mean_seconds + law.base_seconds
         per_token = self.transfer_seconds(1.0, link) - law.base_seconds
-        tokens, service, weights = self._prompts
-        left = allowed_seconds(tokens) - service - fixed - per_token * tokens
-        late = wait.tail_after(decode.admission_wait, left)
-        if link_wait.probability > 0.0:
+        unqueued = self._service_seconds + fixed + per_token * self._prompts.points
+        left = allowed_seconds - unqueued
+        late, link_wait = wait.tail_after(decode.admission_wait, left), self.link_wait(replicas)
+        if not link_wait.within(wait):
             late = np.maximum(late, link_wait.tail_after(decode.admission_wait, left))
-        return float(weights @ (1.0 - late))
+        return float(self._prompts.shares @ (1.0 - late))
 
     def ttft_mean_seconds(self, replicas: PerRole[int]) -> float:
         """Mean time to first token; infinite when a stage cannot keep up."""
-        wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
-        link = self.link_utilisation(replicas)
-        transfer = self.demand.shape.prompt_tokens.average(
-            lambda tokens: self.transfer_seconds(tokens, link)
-        )
-        served = self.service_seconds_mean + transfer + decode.itl_mean_seconds
-        return served + wait.mean_seconds + decode.admission_wait.mean_seconds
+        link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
+        transfer = self.transfer_seconds(self._prompt_tokens_mean, link)  # linear in tokens
+        joined = _JOINING_ITERATIONS * decode.itl_mean_seconds
+        after = transfer + joined + decode.admission_wait.mean_seconds
+        return self.prefill_mean_seconds(replicas.prefill) + after
+
+    def prefill_mean_seconds(self, replicas: int) -> float:
+        """Mean time that a prompt waits and is worked on in prefill."""
+        return self.prefill_wait(replicas).mean_seconds + self.service_seconds_mean
 
     @cached_property
     def least(self) -> PerRole[float]:
@@ -332,16 +350,14 @@ class Capacity:
         wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
         slo = self.settings.slo
         ttft = _smallest(
-            lambda seconds: self.ttft_attainment(
-                replicas, wait, decode, lambda tokens: np.full_like(tokens, seconds)
-            ),
+            lambda seconds: self.ttft_attainment(replicas, wait, decode, seconds),
             slo.attainment_fraction,
         )
         return Expectation(
             ttft_seconds=ttft,
             itl_seconds=self._itl_percentile(replicas.decode, slo.attainment_fraction),
             ttft_attainment=self.ttft_attainment(
-                replicas, wait, decode, slo.ttft_objective_seconds
+                replicas, wait, decode, self.ttft_objective_seconds
             ),
             itl_attainment=decode.itl_attainment,
             carried_fraction=self.flow(replicas),
@@ -357,15 +373,10 @@ class Capacity:
         """Best attainment of TTFT and of ITL with unlimited replicas: service times alone."""
         slo = self.settings.slo
         itl_alone = self.iteration_seconds(1.0)
-        ttft = sum(
-            weight
-            for (service, weight), tokens in zip(
-                self._service, self.demand.shape.prompt_tokens.tokens, strict=True
-            )
-            if service + self.transfer_seconds(tokens, 0.0) + itl_alone
-            <= slo.ttft_objective_seconds(tokens)
-        )
-        return PerRole(ttft, 1.0 if itl_alone <= slo.itl_seconds else 0.0)
+        transfer = self.transfer_seconds(self._prompts.points, 0.0)
+        alone = self._service_seconds + transfer + itl_alone
+        ttft = self._prompts.shares @ (alone <= self.ttft_objective_seconds)
+        return PerRole(float(ttft), 1.0 if itl_alone <= slo.itl_seconds else 0.0)
 
 
 def _smallest(share_within: Callable[[float], float], share: float) -> float:

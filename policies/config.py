@@ -102,8 +102,9 @@ class Guards(Section):
 
     scale_in_window_seconds: NonNegativeFloat = Field(
         default=300.0,
-        description="scale in only to the largest size wanted within this window; 300 s is the "
-        "measured knee: 60 s costs attainment, 600 s costs GPU-hours for nothing",
+        description="scale in only to the largest size wanted within this window, and by a single "
+        "replica only to that within two; 300 s is the measured knee: 60 s costs attainment, "
+        "600 s costs GPU-hours for nothing",
     )
     scale_in_slot_seconds: NonNegativeFloat = Field(
         default=60.0,

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-import numpy as np
-
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
@@ -135,6 +133,7 @@ class Lattice:
         self.budget = capacity.settings.gpu_budget or math.inf
         self._wait = cache(capacity.prefill_wait)
         self._decode = cache(capacity.decode)
+        self.attainments = cache(self._attainments)
         self.required = self._required()
 
     def _required(self) -> float:
@@ -164,9 +163,9 @@ class Lattice:
         """What a pair costs."""
         return pair.prefill * self.cost.prefill + pair.decode * self.cost.decode
 
-    def attainments(self, pair: PerRole[int]) -> PerRole[float]:
+    def _attainments(self, pair: PerRole[int]) -> PerRole[float]:
         """TTFT and ITL attainment to plan with: an objective out of reach is not held against."""
-        capacity, slo = self.capacity, self.capacity.settings.slo
+        capacity = self.capacity
         decode = self._decode(pair.decode)
         # Where no prompt can meet the objective, waits rather than service are held to it.
         relief = 0.0 if capacity.attainable.prefill else capacity.unqueued_seconds_max
@@ -174,7 +173,7 @@ class Lattice:
             pair,
             self._wait(pair.prefill),
             decode,
-            lambda tokens: np.add(slo.ttft_objective_seconds(tokens), relief),
+            capacity.ttft_objective_seconds + relief,
         )
         stable = decode.itl_mean_seconds < math.inf
         itl = decode.itl_attainment if capacity.attainable.decode else float(stable)
@@ -213,7 +212,7 @@ class Lattice:
         best_cost = self.budget
         if known and self._within_bounds(known) and self.meets(known):
             best, best_cost = known, self.gpus(known)
-        least = self._least_of_each(known or self.low)
+        least = self._least_of_each(known or self.low, best)
         if least is None:
             return None
         most = self.high.decode
@@ -230,22 +229,35 @@ class Lattice:
                 best, best_cost = pair, self.gpus(pair)
         return best
 
-    def _least_of_each(self, near: PerRole[int]) -> PerRole[int] | None:
-        """The least of each role that meets the objective beside all there may be of the other."""
+    def _least_of_each(self, near: PerRole[int], met: PerRole[int] | None) -> PerRole[int] | None:
+        """The least of each role that meets the objective beside all there may be of the other.
+
+        The search begins `near`. No less than what has `met` the objective need not be judged.
+        """
         # Below the offered load prefill cannot keep up, whatever decode does.
         carrying = int(self.capacity.prefill_erlangs) + 1
         low = self.low.but(Role.PREFILL, max(self.low.prefill, carrying))
         high = self.high
         prefill, decode = (
-            least_that(self._meets_with(role, beside), low[role], high[role], near[role])
+            least_that(
+                self._meets_with(role, beside, met[role] if met else math.inf),
+                low[role],
+                high[role],
+                near[role],
+            )
             for role, beside in ((Role.PREFILL, high.decode), (Role.DECODE, high.prefill))
         )
         return None if prefill is None or decode is None else PerRole(prefill, decode)
 
-    def _meets_with(self, role: Role, beside: int) -> Callable[[int], bool]:
-        """Whether so many of a role meet the objective beside a count of the other."""
+    def _meets_with(
+        self, role: Role, beside: int, enough: float = math.inf
+    ) -> Callable[[int], bool]:
+        """Whether so many of a role meet the objective beside a count of the other.
+
+        `enough` are known to.
+        """
         pair = PerRole(beside, beside)
-        return lambda count: self.meets(pair.but(role, count))
+        return lambda count: count >= enough or self.meets(pair.but(role, count))
 
     def _better(self, pair: PerRole[int], other: PerRole[int]) -> bool:
         if self.gpus(pair) != self.gpus(other):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from policies.lengths import Lengths
-from policies.profile import PrefillLaw, Profile
+from policies.profile import PrefillLaw, Profile, Tokens
 from policies.types import Hold, HoldReason, Observation, Role, Trust
 
 # Arrival dispersion is the variance over the mean of arrivals in bins of this length.
@@ -19,9 +19,9 @@ _MOST_HELD = 4.0
 
 
 def prefill_seconds(
-    law: PrefillLaw, prompt_tokens: float, prefix_hit_fraction: float = 0.0
-) -> float:
-    """Service time of one prompt, of which a prefix cache holds the usual share."""
+    law: PrefillLaw, prompt_tokens: Tokens, prefix_hit_fraction: float = 0.0
+) -> Tokens:
+    """Service time of a prompt, of which a prefix cache holds the usual share."""
     cached = prompt_tokens * prefix_hit_fraction
     return law.seconds(prompt_tokens - cached, cached)
 
@@ -49,7 +49,11 @@ class Load:
 
     def slowed(self, prefill_factor: float) -> Load:
         """The same requests on prefill replicas that take `prefill_factor` times as long."""
-        return replace(self, prefill_erlangs=self.prefill_erlangs * prefill_factor)
+        return Load(
+            prefill_erlangs=self.prefill_erlangs * prefill_factor,
+            decode_tokens_per_second=self.decode_tokens_per_second,
+            kv_token_steps_per_second=self.kv_token_steps_per_second,
+        )
 
     def plus(self, other: Load) -> Load:
         """Both loads together."""

@@ -122,17 +122,15 @@ class Engine:
         )
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
         here = Circumstances(observation, found, levels, memory, self.profile, self.settings)
-        memory = replace(memory, surge=here.surge())
-        sizing = replace(here, memory=memory).size()
+        sizing = here.size()
+        memory = self._with_size(memory, sizing.lasting, current)
+        decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
         memory = replace(
             memory,
+            rises=noted(memory.rises, now_seconds, current, decision.target or current),
             prefill_waiting=observation.waiting_requests.prefill,
             prefill_ready=found.prefill.ready_replicas,
         )
-        memory = self._with_size(memory, sizing.lasting, current)
-        decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
-        rises = noted(memory.rises, now_seconds, current, decision.target or current)
-        memory = replace(memory, rises=rises)
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
@@ -234,10 +232,11 @@ class Engine:
     def _with_size(self, memory: Memory, lasting: PerRole[int], current: PerRole[int]) -> Memory:
         """Remember what is needed for longer than a moment, before any guard."""
         now_seconds, window = memory.seconds[-1], self.settings.guards.scale_in_window_seconds
+        kept_seconds = guards.SINGLE_STEP_WINDOWS * window
         if not memory.sizes_since(now_seconds - window):
             # After a restart or an outage the size found is all that is known to be needed.
-            memory = memory.with_size(Sized(now_seconds, current), window)
-        return memory.with_size(Sized(now_seconds, lasting), window)
+            memory = memory.with_size(Sized(now_seconds, current), kept_seconds)
+        return memory.with_size(Sized(now_seconds, lasting), kept_seconds)
 
     def _bounds(
         self,
@@ -248,14 +247,13 @@ class Engine:
         cap: GpuCap | None,
     ) -> guards.Context:
         """What the guards may look at."""
-        settings, now_seconds = self.settings, memory.seconds[-1]
-        window = settings.guards.scale_in_window_seconds
+        settings = self.settings
         return guards.Context(
-            now_seconds=now_seconds,
+            now_seconds=memory.seconds[-1],
             current=found.map(lambda pool: pool.desired_replicas),
             wanted=sizing.solution.replicas,
             planned=sizing.planned,
-            recent=memory.sizes_since(now_seconds - window),
+            recent=memory.sizes,
             rises=memory.rises,
             gpus_per_replica=self.profile.gpus_per_replica,
             settings=settings,

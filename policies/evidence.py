@@ -83,13 +83,16 @@ class Witness:
         prefill = calibration.prefill
         slower = calibration.but(Role.PREFILL, replace(prefill, mean=prefill.mean + _STEP))
         here, there = self._capacity(calibration), self._capacity(slower)
-        if there.prefill_erlangs > _BUSIEST * self._ready.prefill:
+        ready = self._ready.prefill
+        if there.prefill_erlangs > _BUSIEST * ready:
             return None
         predicted = here.ttft_mean_seconds(self._ready)
         if not math.isfinite(predicted):
             return None
-        slope = math.log(there.ttft_mean_seconds(self._ready) / predicted) / _STEP
-        waited = here.prefill_wait(self._ready.prefill).mean_seconds / predicted
+        # Of the TTFT, only the time in prefill moves with what is believed of prefill.
+        longer = there.prefill_mean_seconds(ready) - here.prefill_mean_seconds(ready)
+        slope = math.log1p(longer / predicted) / _STEP
+        waited = here.prefill_wait(ready).mean_seconds / predicted
         noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
         return Evidence(math.log(observed / predicted), slope, noise)
 

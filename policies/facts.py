@@ -70,7 +70,7 @@ def with_leads(settings: PolicySettings, leads: PerRole[float | None]) -> Policy
         for role, seconds in leads.items()
         if seconds is not None
     }
-    return settings.model_copy(update=roles)
+    return settings.model_copy(update=roles) if roles else settings
 
 
 def tightening(settings: PolicySettings, cap: GpuCap | None) -> GpuCap | None:

@@ -16,7 +16,7 @@ class Context:
     """What guards may look at.
 
     `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
-    desired, `recent` the raw sizes inside the scale-in window, `rises` the last scale-outs,
+    desired, `recent` the raw sizes that scale-in looks back on, `rises` the last scale-outs,
     `doubts` what forbids to trust the metrics in full. `slot_begins` in the first tick of a slot
     for scale-in.
     """
@@ -38,6 +38,9 @@ class Context:
     doubts: tuple[str, ...] = ()
 
 
+# Times the scale-in window: how long a step of a single replica waits.
+SINGLE_STEP_WINDOWS = 2
+
 Guard = Callable[[PerRole[int], Context], tuple[PerRole[int], str]]
 
 
@@ -51,15 +54,25 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
     """Scale in only to the largest size wanted within the window.
 
     Raw sizes are remembered, not applied ones, so a guard never feeds itself. Example: wanted
-    8, 8, 3, 8, 7 within the window holds 8.
+    8, 8, 3, 8, 7 within the window holds 8. To give back a single replica takes two windows: it
+    saves the least, and is what a load that wavers would soon call back.
     """
     window = context.settings.guards.scale_in_window_seconds
 
-    def hold(role: Role) -> int:
-        recent = (sized.replicas[role] for sized in context.recent)
+    def within(seconds: float, role: Role) -> int:
+        since = context.now_seconds - seconds
+        recent = (each.replicas[role] for each in context.recent if each.at_seconds > since)
         return steadied(target[role], context.current[role], recent)
 
-    return PerRole.of(hold), f"more was wanted within the last {window:g} s"
+    def hold(role: Role) -> int:
+        held = within(window, role)
+        single = held == context.current[role] - 1
+        return within(SINGLE_STEP_WINDOWS * window, role) if single else held
+
+    return PerRole.of(hold), (
+        f"more was wanted within the last {window:g} s, "
+        f"or {SINGLE_STEP_WINDOWS * window:g} s where it is one replica"
+    )
 
 
 def steadied(target: int, current: int, recent: Iterable[int]) -> int:

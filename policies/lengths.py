@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 # Boundaries, as shares of all requests, between the points of a condensed distribution. The tail is
 # finer than the body: an objective for 99% of requests is decided by the longest 1% of prompts.
 _CUTS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.96, 0.98, 0.99, 0.995, 1)
 _SHARES = tuple(b - a for a, b in pairwise(_CUTS))
+_CUT_POINTS, _BETWEEN_CUTS = np.array(_CUTS), np.array(_SHARES)
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,7 @@ class Lengths:
         """
         if mean_tokens <= 0 or cv <= 0:
             return cls((max(mean_tokens, 0.0),), (1.0,))
-        sigma = math.sqrt(math.log1p(cv * cv))
-        normal = NormalDist()
-        points = [math.exp(sigma * normal.inv_cdf((a + b) / 2)) for a, b in pairwise(_CUTS)]
-        return cls(tuple(points), _SHARES).scaled_to_mean(mean_tokens)
+        return _lognormal(cv).scaled_to_mean(mean_tokens)
 
     @classmethod
     def from_buckets(
@@ -70,37 +70,47 @@ class Lengths:
         return lengths.scaled_to_mean(mean_tokens) if mean_tokens else lengths
 
     @classmethod
-    def from_samples(cls, tokens: NDArray[np.float64]) -> Lengths | None:
+    def from_samples(cls, tokens: Floats) -> Lengths | None:
         """Condense observed lengths to at most 15 points; None without any."""
         if not len(tokens):
             return None
         return cls._condensed(np.sort(tokens), np.full(len(tokens), 1.0 / len(tokens)))
 
     @classmethod
-    def _condensed(cls, tokens: NDArray[np.float64], weights: NDArray[np.float64]) -> Lengths:
+    def _condensed(cls, tokens: Floats, weights: Floats) -> Lengths:
         """Means of ascending `tokens` between the cuts; a point on a cut counts on both sides."""
         reached = np.concatenate(([0.0], np.cumsum(weights)))
         sums = np.concatenate(([0.0], np.cumsum(weights * tokens)))
-        cuts = np.asarray(_CUTS)
-        between = np.diff(np.interp(cuts, reached / reached[-1], sums / reached[-1]))
-        means = np.maximum.accumulate(between / np.diff(cuts))  # rounding may swap equal ones
+        below = np.interp(_CUT_POINTS, reached / reached[-1], sums / reached[-1])
+        means = (below[1:] - below[:-1]) / _BETWEEN_CUTS
+        means = np.maximum.accumulate(means)  # rounding may swap equal ones
         return cls(tuple(means.tolist()), _SHARES)
+
+    @cached_property
+    def points(self) -> Floats:
+        """The token counts as an array."""
+        return np.array(self.tokens)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """The weights as an array."""
+        return np.array(self.weights)
 
     @cached_property
     def mean(self) -> float:
         """Mean token count."""
-        return self.average(lambda tokens: tokens)
+        return float(self.shares @ self.points)
 
-    def average(self, value: Callable[[float], float]) -> float:
-        """Expected `value` of a request's length."""
-        return sum(w * value(n) for n, w in zip(self.tokens, self.weights, strict=True))
+    def average(self, value: Callable[[Floats], Floats]) -> float:
+        """Expected `value` of a request's length; it is given all lengths at once."""
+        return float(self.shares @ value(self.points))
 
     def pooled(self, newer: Lengths, share: float) -> Lengths:
         """Both together, the newer ones making up `share` of them; at most 15 points."""
-        tokens = np.array(self.tokens + newer.tokens)
-        weights = np.array(self.weights) * (1.0 - share), np.array(newer.weights) * share
+        tokens = np.concatenate((self.points, newer.points))
+        weights = np.concatenate((self.shares * (1.0 - share), newer.shares * share))
         order = np.argsort(tokens)
-        return Lengths._condensed(tokens[order], np.concatenate(weights)[order])
+        return Lengths._condensed(tokens[order], weights[order])
 
     def weighed(self, weight: Callable[[float], float]) -> Lengths:
         """The same lengths, each as probable as before times its weight (above 0)."""
@@ -115,3 +125,12 @@ class Lengths:
     def scaled_to_mean(self, mean_tokens: float) -> Lengths:
         """The same shape with another mean."""
         return self.scaled(mean_tokens / self.mean) if self.mean > 0 else self
+
+
+@cache
+def _lognormal(cv: float) -> Lengths:
+    """A lognormal distribution of median 1, by a point between each two cuts."""
+    sigma = math.sqrt(math.log1p(cv * cv))
+    normal = NormalDist()
+    points = (math.exp(sigma * normal.inv_cdf((a + b) / 2)) for a, b in pairwise(_CUTS))
+    return Lengths(tuple(points), _SHARES)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from forecasting.level import Windows
 from forecasting.recent import trailing_mean
 from policies.config import PolicySettings
-from policies.demand import LOADS, Load, Shape
+from policies.demand import LOADS, Followed, Load, Shape
 from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.types import Role
@@ -46,25 +44,23 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
     if memory.shape is None:
         newest = memory.loads[-1]
         return Levels(newest, newest, newest)
-    seconds = memory.seconds_array()
     dispersion = memory.dispersion(settings.arrival_dispersion)
     stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
     requests_per_second = max(memory.arrivals[-1], 1e-3)
 
-    def windows(field: str, role: Role, work_cv2: float) -> Windows:
-        averaged_seconds = stay_seconds if role is Role.DECODE else 0.0
+    def windows(followed: Followed, work_cv2: float) -> Windows:
+        averaged_seconds = stay_seconds if followed.role is Role.DECODE else 0.0
         width = max(window_seconds + averaged_seconds, 1.0)
-        values = np.array([getattr(load, field) for load in memory.loads])
+        values = memory.history(followed.value)
         return Windows.of(
-            seconds,
-            trailing_mean(seconds, values, averaged_seconds),
+            memory.seconds,
+            trailing_mean(memory.seconds_array(), values, averaged_seconds).tolist(),
             window_seconds=width,
             noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
         )
 
     found = {
-        load: windows(load.name, load.role, cv2)
-        for load, cv2 in zip(LOADS, _work_cv2(memory.shape), strict=True)
+        load: windows(load, cv2) for load, cv2 in zip(LOADS, _work_cv2(memory.shape), strict=True)
     }
     leads = settings.roles.map(lambda role: role.startup_seconds)
     return Levels(

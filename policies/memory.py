@@ -43,8 +43,7 @@ class Memory:
 
     The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
     each role's start-up time as measured; None was never measured. `intent` is a change that was
-    begun and is not known to be done. `rises` are the last scale-outs that were decided. `surge` is
-    what arrives over what the window shows of it.
+    begun and is not known to be done. `rises` are the last scale-outs that were decided.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -61,7 +60,6 @@ class Memory:
     kv_held_factor: Average = _NEVER_HELD
     prefill_waiting: float | None = None
     prefill_ready: int | None = None
-    surge: float = 1.0
     queued_at_seconds: float | None = None
     lead_seconds: PerRole[float | None] = _NEVER_MEASURED
     intent: Sized | None = None

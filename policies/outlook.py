@@ -23,10 +23,10 @@ def follow(
 
     Trackers kept under other settings carry their history over.
     """
+    wanted = PerRole.of(lambda role: tracker_settings(settings, role))
     followed = []
     for i, (_, role, value) in enumerate(LOADS):
-        wanted = tracker_settings(settings, role)
-        tracker = trackers[i].under(wanted) if trackers else Tracker.fresh(wanted)
+        tracker = trackers[i].under(wanted[role]) if trackers else Tracker.fresh(wanted[role])
         followed.append(tracker.update(now_seconds, value(level)))
     return tuple(followed)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, gammaincc, gammaln
+from scipy.special import betainc, gammaincc
 
 Floats = NDArray[np.float64]
 
@@ -24,9 +24,9 @@ def erlang_c(servers: int, offered_erlangs: float) -> float:
         return 1.0
     if offered_erlangs <= 0.0:
         return 0.0
-    pmf = math.exp(
-        servers * math.log(offered_erlangs) - offered_erlangs - float(gammaln(servers + 1))
-    )
+    if servers == 1:
+        return offered_erlangs
+    pmf = math.exp(servers * math.log(offered_erlangs) - offered_erlangs - math.lgamma(servers + 1))
     blocking = pmf / float(gammaincc(servers + 1, offered_erlangs))
     utilisation = offered_erlangs / servers
     return blocking / (1.0 - utilisation * (1.0 - blocking))
@@ -49,6 +49,17 @@ class Wait:
         if self.rate_per_second <= 0.0:
             return math.inf
         return self.probability * (self.least_seconds + 1.0 / self.rate_per_second)
+
+    def within(self, other: Wait) -> bool:
+        """Whether this wait is no longer than another one with any probability.
+
+        It is where it is no more probable, begins no later and ends no more slowly.
+        """
+        return (
+            self.probability <= other.probability
+            and self.least_seconds <= other.least_seconds
+            and self.rate_per_second >= other.rate_per_second
+        )
 
     def tail(self, seconds: Floats) -> Floats:
         """P(W > seconds), for times of any shape."""

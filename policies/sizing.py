@@ -81,7 +81,7 @@ class Circumstances:
         """Size for the outlook and for the work that waits."""
         memory, slowness = self.memory, self._slowness
         profile = slowed(self.profile, slowness)
-        seen = self.levels.surging(memory.surge)
+        seen = self.levels.surging(self.surge)
         least = floor(settings, memory.seconds[-1]).map(
             lambda rate: self.shape.load_of(self.profile, rate)
         )
@@ -159,14 +159,14 @@ class Circumstances:
             return waiting
         left = left_when_ready(
             waiting.requests.prefill,
-            self.memory.arrivals[-1] * self.memory.surge,
+            self.memory.arrivals[-1] * self.surge,
             self._served_per_replica,
             self.pools.prefill,
             self.settings.prefill.startup_seconds,
         )
         return replace(waiting, requests=waiting.requests.but(Role.PREFILL, left))
 
-    @property
+    @cached_property
     def _served_per_replica(self) -> float:
         """Prompts per second that a busy prefill replica takes, as fast as it is believed to be."""
         factor = self.memory.calibration.map(lambda belief: belief.factor)
@@ -176,6 +176,7 @@ class Circumstances:
         each = capacity.prefill_erlangs
         return capacity.requests_per_second / each if each > 0 else 0.0
 
+    @cached_property
     def surge(self) -> float:
         """Arrivals of this tick over those of the window, by the growth of prefill's queue.
 

@@ -165,14 +165,14 @@ class Hindsight:
             self.scene.settings,
             Demand(load=load, shape=demand.shape, kv_held_factor=demand.kv_held_factor),
         )
-        most, slo = self._most, self.scene.settings.slo
+        most = self._most
         decodes = [capacity.decode(count) for count in range(1, most.decode + 1)]
         prefill = [
             capacity.ttft_attainment(
                 PerRole(count, max(count, most.decode)),
                 capacity.prefill_wait(count),
                 decodes[-1],
-                slo.ttft_objective_seconds,
+                capacity.ttft_objective_seconds,
             )
             for count in range(1, most.prefill + 1)
         ]
@@ -180,7 +180,10 @@ class Hindsight:
         decode = [
             state.itl_attainment
             * capacity.ttft_attainment(
-                PerRole(max(count, most.prefill), count), wait, state, slo.ttft_objective_seconds
+                PerRole(max(count, most.prefill), count),
+                wait,
+                state,
+                capacity.ttft_objective_seconds,
             )
             for count, state in enumerate(decodes, start=1)
         ]

@@ -86,7 +86,8 @@ def test_learning_narrows_the_doubt():
     after = taught(truth(PerRole(1.0, 1.0)), ticks=120)
     assert after.prefill.deviation < UNCALIBRATED.prefill.deviation / 2
     assert after.decode.deviation < UNCALIBRATED.decode.deviation / 2
-    assert 1.0 < after.decode.sized_factor < UNCALIBRATED.decode.sized_factor
+    assert after.prefill.sized_factor == after.decode.sized_factor == 1.0
+    assert UNCALIBRATED.decode.sized_factor > 1.15
 
 
 def test_drift_is_told_and_small_corrections_are_not():
@@ -174,3 +175,23 @@ def test_a_pool_in_transition_teaches_nothing(pool):
 def test_unknown_signals_teach_nothing(unknown):
     seen = replace(observe(truth(PerRole(1.3, 1.3)), np.random.default_rng(0)), **unknown)
     assert tuple(witness(seen).evidence(UNCALIBRATED)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("believed", "sized"),
+    [
+        pytest.param(0.06, 0.0, id="within-what-the-model-errs: the profile"),
+        pytest.param(-0.06, 0.0, id="on either side"),
+        pytest.param(0.15, 0.1, id="in-between: in proportion"),
+        pytest.param(0.3, 0.3, id="surely-slower: as believed"),
+        pytest.param(-0.3, -0.3, id="surely-faster: as believed"),
+    ],
+)
+def test_a_profile_that_was_watched_is_left_only_for_more_than_the_model_errs(believed, sized):
+    assert math.log(Correction(mean=believed, variance=1e-12).sized_factor) == pytest.approx(
+        sized, abs=1e-4
+    )
+
+
+def test_doubt_costs_replicas_before_anything_was_watched():
+    assert Correction().sized_factor == pytest.approx(math.exp(0.15))

@@ -36,7 +36,7 @@ def joint(capacity: Capacity, pair: PerRole[int]) -> float:
         pair,
         capacity.prefill_wait(pair.prefill),
         decode,
-        capacity.settings.slo.ttft_objective_seconds,
+        capacity.ttft_objective_seconds,
     )
     return ttft * decode.itl_attainment
 

@@ -99,3 +99,16 @@ def test_the_batch_law_solves_its_balance_equations(replicas):
         assert batch_at_most(limit, shape, utilisation) == pytest.approx(
             probabilities[: limit + 1].sum(), abs=1e-9
         )
+
+
+rates = st.floats(0.01, 20)
+waits = st.builds(Wait, st.floats(0, 1), rates, st.floats(0, 2)) | st.just(ENDLESS_WAIT)
+
+
+@given(waits, waits, st.builds(Wait, st.floats(0, 1), rates) | st.just(ENDLESS_WAIT))
+def test_a_wait_within_another_is_never_later_after_a_third(one, other, third):
+    seconds = np.linspace(-1.0, 10.0, 45)
+    if one.within(other):
+        assert (one.tail(seconds) <= other.tail(seconds) + 1e-12).all()
+        late, later = one.tail_after(third, seconds), other.tail_after(third, seconds)
+        assert (late <= later + 1e-8).all()
