@@ -10,7 +10,7 @@ from forecasting.target import Target
 
 _OUTCOMES = 60
 _LEAST_OUTCOMES = 20
-_TOLERANCE = 0.05
+_STANDARD_ERRORS = 4.0  # looked at after every cell, so two would be exceeded all the time
 _LEAST_PAUSE_CELLS = 10
 
 
@@ -32,12 +32,14 @@ class Alertness:
         """Remember whether a promise was kept."""
         return replace(self, misses=(*self.misses, missed)[-_OUTCOMES:])
 
-    def after_cell(self, error: float, target: Target, fraction: float) -> Alertness:
-        """Take in a one-step error; raise the alarm for a change or for broken promises.
+    def after_cell(
+        self, error: float, naive_error: float, target: Target, fraction: float
+    ) -> Alertness:
+        """Take in one-step errors; raise the alarm for a change or for broken promises.
 
         Targets of neighbouring cells overlap, so their outcomes count as one per `last_step`.
         """
-        watch = self.watch.after(error)
+        watch = self.watch.after(error, naive_error)
         calm = replace(self, watch=watch, pause_cells=max(self.pause_cells - 1, 0))
         pause = max(_LEAST_PAUSE_CELLS, target.last_step)
         if watch.changed:
@@ -46,9 +48,9 @@ class Alertness:
         if count < _LEAST_OUTCOMES:
             return calm
         asked = 1 - fraction
-        chance = 2 * math.sqrt(asked * (1 - asked) * target.last_step / count)
+        chance = _STANDARD_ERRORS * math.sqrt(asked * (1 - asked) * target.last_step / count)
         share = sum(self.misses) / count
-        if share > asked + max(chance, _TOLERANCE):
+        if share > asked + chance:
             why = f"coverage: {share:.0%} of the last {count} forecasts were too low"
             return replace(calm, pause_cells=pause, why=why, misses=())
         return calm

@@ -87,11 +87,11 @@ def scores(series: Series, steps: list[Step], first_cell: int) -> list[Score]:
     stand_in = centres[:, settings.names.index(REFERENCE)]
     uppers: dict[str, Floats] = {}
     middles: dict[str, Floats] = {}
+    filled = np.where(np.isnan(centres), stand_in[:, None], centres)
+    promised = calibrated(cells, filled, truths, settings)
     for column, name in enumerate(settings.names):
-        if np.isnan(centres[:, column]).all():
-            continue
-        middles[name] = np.where(np.isnan(centres[:, column]), stand_in, centres[:, column])
-        uppers[name] = calibrated(cells, middles[name], truths, settings)
+        if not np.isnan(centres[:, column]).all():
+            middles[name], uppers[name] = filled[:, column], promised[:, column]
     uppers[ENSEMBLE] = np.array([step.tracker.forecast.upper for step in steps])
     middles[ENSEMBLE] = np.array([step.tracker.forecast.centre for step in steps])
     scored = cells >= first_cell
@@ -99,22 +99,25 @@ def scores(series: Series, steps: list[Step], first_cell: int) -> list[Score]:
 
 
 def calibrated(cells: Floats, centres: Floats, truths: Floats, settings: TrackerSettings) -> Floats:
-    """Upper quantiles that one model alone would have promised, with feedback as late as live."""
+    """Upper quantiles that each model alone would have promised, with feedback as late as live.
+
+    `centres` and the result are of shape (forecasts, models). The calibration is the quick one.
+    """
     scale = LogScale.of_errors(truths)
-    scores_ = scale.up(truths) - scale.up(centres)
+    logs = scale.up(centres)
+    scores_ = (scale.up(truths)[:, None] - logs).T
     uppers = centres.copy()
-    adaptive = Adaptive.covering(settings.fraction)
+    adaptive = Adaptive.covering(settings.fraction, centres.shape[1])
     resolved = 0
     for row, cell in enumerate(cells):
         while cells[resolved] <= cell - settings.target.last_step:
             if resolved >= settings.least_rows:
-                adaptive = adaptive.after(bool(truths[resolved] > uppers[resolved]))
+                adaptive = adaptive.after(truths[resolved], uppers[resolved])
             resolved += 1
         if resolved >= settings.least_rows:
-            past = scores_[max(resolved - settings.evidence_rows, 0) : resolved]
-            age = fading(len(past), settings.choosing.half_life_rows)
-            above = raised(past, age, adaptive.level)
-            uppers[row] = scale.down(scale.up(centres[row : row + 1]) + above)[0]
+            past = scores_[:, max(resolved - settings.evidence_rows, 0) : resolved]
+            above = raised(past, fading(past.shape[1]), adaptive.levels[None])[0]
+            uppers[row] = scale.down(logs[row] + above)
     return uppers
 
 

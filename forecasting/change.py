@@ -1,4 +1,4 @@
-"""Has the load stopped behaving as it did? A two-sided cumulative sum of surprises."""
+"""Has the load left the path that was foreseen? A two-sided cumulative sum of surprises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class ChangeWatch:
     """Page's CUSUM over one-step errors in units of their usual size.
 
     An error counts at most six times its usual size, so one wild cell is no change: it takes three
-    in a row, or more of smaller ones, in the same direction.
+    in a row, or more of smaller ones, in the same direction. It counts as far as it is larger than
+    that of the last value: where the newest value is as wrong, there is nothing to fall back on.
     """
 
     usual_error: float = 0.0
@@ -30,9 +31,12 @@ class ChangeWatch:
         """Whether the newest error raised the alarm."""
         return max(self.above, self.below) > _ALARM
 
-    def after(self, error: float) -> ChangeWatch:
-        """Take in a one-step error on the log scale; NaN changes nothing. An alarm starts anew."""
-        if math.isnan(error):
+    def after(self, error: float, naive_error: float) -> ChangeWatch:
+        """Take in one-step errors on the log scale, of the forecast and of the last value.
+
+        NaN changes nothing. An alarm starts anew.
+        """
+        if math.isnan(error) or math.isnan(naive_error):
             return self
         size = abs(error)
         ready = self.cells >= _LEAST_CELLS and self.usual_error > 0
@@ -42,7 +46,7 @@ class ChangeWatch:
         grown = replace(self, usual_error=usual, cells=self.cells + 1, above=0.0, below=0.0)
         if not ready:
             return grown
-        surprise = math.copysign(size, error) / self.usual_error
+        surprise = math.copysign(max(size - abs(naive_error), 0.0), error) / self.usual_error
         past = UNWATCHED if self.changed else self
         return replace(
             grown,

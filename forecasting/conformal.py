@@ -3,61 +3,81 @@
 The centre forecast is raised by a quantile of how far the truth has recently come out above it.
 The quantile's level follows the misses: Gibbs and Candes, "Adaptive Conformal Inference Under
 Distribution Shift", 2021. Feedback is late: the truth is known lead + hold after the forecast.
+
+How quickly it should follow depends on the load. Where misses come in bursts, a level that follows
+quickly promises too much for long after each; where the load has changed for good, one that
+follows slowly is wrong for long. So there are two calibrations of every model: the level of the
+quick one follows the misses of that model, the level of the slow one those of the ensemble.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from forecasting.series import Floats
 
+QUICK, SLOW = range(2)
+CALIBRATIONS = 2
+QUICK_RATE, SLOW_RATE = 0.02, 0.004
+HALF_LIFE_ROWS = 200.0
+"""Of scores: one that is so many forecasts older counts half as much."""
+
 _LEAST_MISS_FRACTION, _MOST_MISS_FRACTION = 0.002, 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Adaptive:
-    """The share of misses to aim at now, so that the long-run share is what was asked for."""
+    """The shares of misses to aim at now, so that in the long run they are what was asked for."""
 
     asked_fraction: float
     rate: float
-    miss_fraction: float
+    miss_fractions: Floats
 
     @classmethod
-    def covering(cls, fraction: float, rate: float = 0.02) -> Adaptive:
-        """Start at the coverage that is asked for."""
-        return cls(1 - fraction, rate, 1 - fraction)
+    def covering(cls, fraction: float, count: int = 1, rate: float = QUICK_RATE) -> Adaptive:
+        """Start at the coverage that is asked for, `count` times."""
+        return cls(1 - fraction, rate, np.full(count, 1 - fraction))
 
     @property
-    def level(self) -> float:
-        """The quantile of past scores to use now."""
-        return 1 - self.miss_fraction
+    def levels(self) -> Floats:
+        """The quantiles of past scores to use now."""
+        return 1 - self.miss_fractions
 
-    def after(self, missed: bool) -> Adaptive:
-        """Aim higher after a miss (by 9 times as much, at 0.9), lower after a hit."""
-        moved = self.miss_fraction + self.rate * (self.asked_fraction - missed)
-        bounded = min(max(moved, _LEAST_MISS_FRACTION), _MOST_MISS_FRACTION)
-        return Adaptive(self.asked_fraction, self.rate, bounded)
+    def after(self, truth: float, uppers: Floats) -> Adaptive:
+        """Aim higher after a miss (by 9 times as much, at 0.9), lower after a hit.
+
+        Where nothing was promised (NaN) nothing is learnt.
+        """
+        missed = np.where(np.isnan(uppers), self.asked_fraction, truth > uppers)
+        moved = self.miss_fractions + self.rate * (self.asked_fraction - missed)
+        bounded = np.clip(moved, _LEAST_MISS_FRACTION, _MOST_MISS_FRACTION)
+        return replace(self, miss_fractions=bounded)
 
 
 @lru_cache(maxsize=2048)
-def fading(count: int, half_life: float) -> Floats:
+def fading(count: int, half_life: float = HALF_LIFE_ROWS) -> Floats:
     """Weights of scores in time order: the newest 1, half of it a half-life earlier. Read only."""
     weights = np.asarray(0.5 ** (np.arange(count)[::-1] / half_life))
     weights.setflags(write=False)
     return weights
 
 
-def raised(scores: Floats, weights: Floats, level: float) -> float:
-    """Weighted quantile of the scores, with room for one more.
+def raised(scores: Floats, weights: Floats, levels: Floats) -> Floats:
+    """Weighted quantiles of each model's scores, with room for one more.
 
-    A score yet unseen stands above all others, as in split conformal prediction: few scores give
-    the largest of them rather than a bold quantile.
+    `scores` is of shape (models, rows), `levels` and the quantiles (calibrations, models). A score
+    yet unseen stands above all others, as in split conformal prediction: few scores give the
+    largest of them rather than a bold quantile.
     """
-    order = scores.argsort()
-    reached = weights[order].cumsum()
-    needed = level * (reached[-1] + weights.max())
-    place = min(int(reached.searchsorted(needed)), len(scores) - 1)
-    return float(scores[order[place]])
+    order = scores.argsort(axis=1)
+    reached = weights[order].cumsum(axis=1)
+    needed = levels * (reached[:, -1] + weights.max())
+    place = [
+        np.minimum(one.searchsorted(wanted), len(one) - 1)
+        for one, wanted in zip(reached, needed.T, strict=True)
+    ]
+    at = np.take_along_axis(order, np.array(place), axis=1)
+    return np.asarray(np.take_along_axis(scores, at, axis=1).T)

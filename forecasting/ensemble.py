@@ -1,4 +1,9 @@
-"""Which models to trust now: those that have lately had the least loss on the decision target."""
+"""Which promises to trust now: of the models that have lately had the least loss, as calibrated.
+
+A candidate is a model under one of two calibrations (`conformal.py`). To aggregate conformal
+forecasters of several rates by their pinball loss is Zaffran et al., "Adaptive Conformal
+Predictions for Time Series", 2022.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.conformal import fading
-from forecasting.ledger import Ledger
-from forecasting.log_scale import LogScale
-from forecasting.scoring import pinball
+from forecasting.conformal import CALIBRATIONS
+from forecasting.evidence import Evidence
 from forecasting.series import Bools, Floats
 
 REFERENCE = "last_value"
@@ -19,16 +22,16 @@ NAIVE = UNFITTED | {"seasonal_naive"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choosing:
-    """How the ensemble is put together: from the newest `rows` of evidence, the last the most.
+    """How the ensemble is put together; `least_weight` is of the leader's.
 
-    `least_weight` is of the leader's.
+    A forecast counts half as much `half_life` later ones; where they overlap, the square root of
+    the overlap as many more, because together they tell less.
     """
 
     margin_fraction: float = 0.01
-    most_models: int = 3
-    least_rows: int = 4
-    rows: int = 360
-    half_life_rows: float = 200.0
+    most_candidates: int = 6
+    least_forecasts: float = 3.5
+    half_life: float = 40.0
     sharpness: float = 2.0
     least_weight: float = 0.02
 
@@ -36,64 +39,44 @@ class Choosing:
 CHOOSING = Choosing()
 
 
+def unproven(names: tuple[str, ...], overlap: int, choosing: Choosing = CHOOSING) -> Evidence:
+    """Candidates of which nothing is known yet, in the order of `choose`.
+
+    Models that are not naive are charged the margin.
+    """
+    charges = [1.0 if name in NAIVE else 1 + choosing.margin_fraction for name in names]
+    return Evidence.none(
+        np.tile(np.array(charges), CALIBRATIONS), choosing.half_life * overlap**0.5
+    )
+
+
 def choose(
-    ledger: Ledger,
+    evidence: Evidence,
+    names: tuple[str, ...],
     taking_part: Bools,
-    fraction: float,
     overlap: int,
-    scale: LogScale,
     choosing: Choosing = CHOOSING,
-) -> dict[str, float]:
-    """Weights of the models to use, from the ledger's resolved forecasts.
+) -> Floats:
+    """Shares of the candidates to use, shape (calibrations, models).
 
-    `taking_part` says which models forecast now. A model weighs exp(-2 z) of the leader, where z is
-    the number of standard errors by which its mean loss lies above the leader's on the rows that
-    both have: as long as little is known all weigh about the same, and a model that is clearly
-    worse soon weighs nothing (two standard errors are 2%). A model that is not naive is charged the
-    margin, and while one that needs no fit leads nevertheless, no other is used. Within `overlap`
-    cells, neighbours share most of their truth.
+    `taking_part` says which models forecast now. A candidate weighs exp(-2 z) of the leader, where
+    z is the number of standard errors by which its mean loss lies above the leader's: as long as
+    little is known all weigh about the same, and one that is clearly worse soon weighs nothing (two
+    standard errors are 2%). While a model that needs no fit leads, no other is used.
     """
-    names, rows = ledger.names, slice(-choosing.rows, None)
-    losses = _losses(ledger.centres[rows], ledger.truths[rows], fraction, scale)
-    known = ~np.isnan(losses)
-    fit = taking_part & (known.sum(axis=1) >= choosing.least_rows)
-    if REFERENCE not in names or not fit[names.index(REFERENCE)]:
-        return {REFERENCE: 1.0}
-    naive = np.array([name in NAIVE for name in names])
-    losses[~naive] *= 1 + choosing.margin_fraction
-    age = fading(losses.shape[1], choosing.half_life_rows)
-    above, _ = _excess(losses, losses[names.index(REFERENCE)], age, overlap)
-    leader = int(np.argmin(np.where(fit, above, np.inf)))
-    if names[leader] in UNFITTED:
-        fit &= np.array([name in UNFITTED for name in names])
-    _, errors = _excess(losses, losses[leader], age, overlap)
+    reference = names.index(REFERENCE)
+    fit = np.tile(taking_part, CALIBRATIONS)
+    fit &= evidence.forecasts() >= choosing.least_forecasts
+    shares = np.zeros(len(fit))
+    if not fit[reference]:
+        shares[reference] = 1.0
+        return shares.reshape(CALIBRATIONS, -1)
+    leader = evidence.leader(reference, fit)
+    if names[leader % len(names)] in UNFITTED:
+        fit &= np.tile([name in UNFITTED for name in names], CALIBRATIONS)
+    errors = evidence.errors_above(leader, overlap)
     weights = np.where(fit, np.exp(-choosing.sharpness * errors), 0.0)
-    best = np.argsort(-weights, kind="stable")[: choosing.most_models]
+    best = np.argsort(-weights, kind="stable")[: choosing.most_candidates]
     best = best[weights[best] >= choosing.least_weight]
-    shares = weights[best] / weights[best].sum()
-    return {names[i]: share for i, share in zip(best, shares.tolist(), strict=True)}
-
-
-def _losses(centres: Floats, truths: Floats, fraction: float, scale: LogScale) -> Floats:
-    """Pinball loss of each model, once raised to the quantile of its own errors; (names, rows)."""
-    logs = scale.up(centres.T)
-    errors = scale.up(truths) - logs
-    known = (~np.isnan(errors)).sum(axis=1)
-    place = np.minimum(np.ceil(fraction * (known + 1)).astype(np.int64), known) - 1
-    raised = np.sort(errors, axis=1)[np.arange(len(errors)), place]  # NaN comes last
-    return pinball(truths, scale.down(logs + raised[:, None]), fraction)
-
-
-def _excess(losses: Floats, base: Floats, age: Floats, overlap: int) -> tuple[Floats, Floats]:
-    """Mean loss above that of `base`, as it is and in standard errors.
-
-    Errors of forecasts that overlap are neither independent (rows) nor one (rows / overlap); the
-    number of rows that counts is taken between the two.
-    """
-    excess = losses - base
-    both = ~np.isnan(excess)
-    excess[~both] = 0.0
-    count = np.maximum(both @ age, 1e-9)
-    mean, square = excess @ age / count, (excess * excess) @ age / count
-    error = np.sqrt(square * np.sqrt(overlap) / count)
-    return mean, np.divide(mean, error, out=np.zeros(len(mean)), where=error > 0)
+    shares[best] = weights[best] / weights[best].sum()
+    return shares.reshape(CALIBRATIONS, -1)

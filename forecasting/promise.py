@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.alertness import Alertness
-from forecasting.conformal import Adaptive, fading, raised
+from forecasting.conformal import CALIBRATIONS, fading, raised
 from forecasting.ensemble import REFERENCE, UNFITTED, choose
 from forecasting.events import Calendar
 from forecasting.forecast import Forecast, Mode
@@ -29,15 +29,17 @@ class Situation:
     settings: TrackerSettings
     paths: Mapping[str, Floats]
     ledger: Ledger
-    adaptive: Adaptive
     alertness: Alertness
     scale: LogScale
     most: float
     start_seconds: float
 
 
-def promise(situation: Situation) -> tuple[Forecast, Floats]:
-    """The forecast to decide by, and what each model alone would expect of the target."""
+def promise(situation: Situation) -> tuple[Forecast, Floats, Floats]:
+    """The forecast to decide by, and what each model alone expects of the target and promises.
+
+    The promises are of shape (calibrations, models), NaN while too little is known to make one.
+    """
     settings, scale, paths = situation.settings, situation.scale, situation.paths
     target, most, floor = settings.target, situation.most, 0.0
     if settings.events.events:
@@ -47,16 +49,18 @@ def promise(situation: Situation) -> tuple[Forecast, Floats]:
         floor = settings.events.floor(ahead[target.first_step - 1 :])
         most *= float(change.max())
     centres = np.array([target.peak(paths[n]) if n in paths else math.nan for n in settings.names])
-    weights, mode, why = _weights(situation, centres)
-    blended = np.array(list(weights.values())) @ scale.up(np.array([paths[n] for n in weights]))
-    centre, above = _centre_and_raise(situation, paths, weights)
-    told = scale.down(np.concatenate(([centre + above, centre], blended)))
-    upper, middle, *path = np.minimum(told, most).tolist()
+    uppers = _uppers(situation, centres)
+    weights, upper, mode, why = _chosen(situation, paths, centres, uppers)
+    shares = np.array(list(weights.values()))
+    peaks = np.array([target.peak(paths[name]) for name in weights])
+    blended = shares @ scale.up(np.array([paths[name] for name in weights]))
+    told = scale.down(np.concatenate(([scale.up(peaks) @ shares], blended)))
+    middle, *path = np.minimum(told, most).tolist()
     forecast = Forecast(
-        upper=max(upper, floor), centre=middle, mode=mode, why=why, weights=weights,
+        upper=max(min(upper, most), floor), centre=middle, mode=mode, why=why, weights=weights,
         path=tuple(path),
     )  # fmt: skip
-    return forecast, centres
+    return forecast, centres, uppers
 
 
 def event_ratio(events: Calendar, ahead: Floats, step_seconds: float) -> Floats:
@@ -65,54 +69,44 @@ def event_ratio(events: Calendar, ahead: Floats, step_seconds: float) -> Floats:
     return events.multiplier(ahead) / now
 
 
-def _weights(situation: Situation, centres: Floats) -> tuple[dict[str, float], Mode, str]:
-    """Which models to blend, under which mode, and why."""
-    settings, ledger = situation.settings, situation.ledger
+def _uppers(situation: Situation, centres: Floats) -> Floats:
+    """Raise the centres by quantiles of each model's own errors.
+
+    In forecasts that a model had no part in, the last value stands in for it.
+    """
+    settings, ledger, scale = situation.settings, situation.ledger, situation.scale
+    if len(ledger.truths) < settings.least_rows:
+        return np.full((CALIBRATIONS, len(centres)), np.nan)
+    made = np.vstack((ledger.centres, centres)).T
+    stand_in = made[ledger.names.index(REFERENCE)]
+    logs = scale.up(np.where(np.isnan(made), stand_in, made))
+    scores = scale.up(ledger.truths) - logs[:, :-1]
+    return scale.down(logs[:, -1] + raised(scores, fading(len(ledger.truths)), ledger.levels))
+
+
+def _chosen(
+    situation: Situation, paths: Mapping[str, Floats], centres: Floats, uppers: Floats
+) -> tuple[dict[str, float], float, Mode, str]:
+    """Which models to blend, what they promise together, under which mode, and why."""
+    settings, ledger, alertness = situation.settings, situation.ledger, situation.alertness
     rows = len(ledger.truths)
     if rows < settings.least_rows:
         why = f"{rows} forecasts have met their truth; it takes {settings.least_rows}"
-        return {"recent_peak": 1.0}, Mode.WARMING_UP, why
+        peak = settings.target.peak(paths["recent_peak"])
+        return {"recent_peak": 1.0}, peak, Mode.WARMING_UP, why
+    names, scale = ledger.names, situation.scale
     taking_part = ~np.isnan(centres)
-    if situation.alertness.reactive:
-        taking_part &= np.array([name in UNFITTED for name in ledger.names])
-    weights = choose(
-        ledger,
-        taking_part,
-        settings.fraction,
-        settings.target.last_step,
-        situation.scale,
-        settings.choosing,
+    if alertness.reactive:
+        taking_part &= np.array([name in UNFITTED for name in names])
+    shares = choose(
+        ledger.evidence, names, taking_part, settings.target.last_step, settings.choosing
     )
-    if situation.alertness.reactive:
-        return weights, Mode.REACTIVE, situation.alertness.why
+    upper = float(scale.down((shares * scale.up(uppers)).sum()))
+    by_model = zip(names, shares.sum(axis=0).tolist(), strict=True)
+    weights = {name: share for name, share in by_model if share > 0}
+    if alertness.reactive:
+        return weights, upper, Mode.REACTIVE, alertness.why
     if weights.keys() <= UNFITTED:
-        return weights, Mode.REACTIVE, "no model beats the newest values by the margin"
-    return weights, Mode.ENSEMBLE, "these models had the least loss lately"
-
-
-def _centre_and_raise(
-    situation: Situation, paths: Mapping[str, Floats], weights: Mapping[str, float]
-) -> tuple[float, float]:
-    """Blend of the centres on the log scale, and how far to raise it there.
-
-    In forecasts that a model had no part in yet, the last value stands in for it.
-    """
-    ledger, scale, settings = situation.ledger, situation.scale, situation.settings
-    shares = np.array(list(weights.values()))
-    peaks = np.array([settings.target.peak(paths[name]) for name in weights])
-    centre = float(scale.up(peaks) @ shares)
-    if len(ledger.truths) < settings.least_rows:
-        return centre, 0.0
-    columns = [ledger.names.index(name) for name in weights]
-    past = ledger.centres[:, columns]
-    missing = np.isnan(past)
-    if missing.any():
-        past = np.where(missing, ledger.centres[:, [ledger.names.index(REFERENCE)]], past)
-    scores = scale.up(ledger.truths) - scale.up(past) @ shares
-    age = fading(len(scores), settings.choosing.half_life_rows)
-    known = ~np.isnan(scores)
-    if not known.all():
-        scores, age = scores[known], age[known]
-    if len(scores) < settings.least_rows:
-        return centre, 0.0
-    return centre, raised(scores, age, situation.adaptive.level)
+        why = "no model beats the newest values by the margin"
+        return weights, upper, Mode.REACTIVE, why
+    return weights, upper, Mode.ENSEMBLE, "these models had the least loss lately"

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.conformal import Adaptive
+from forecasting.conformal import CALIBRATIONS
 from forecasting.ledger import Ledger, Origin
 from forecasting.plausible import Plausible
 from forecasting.series import Floats, Series
 from forecasting.target import Target
 from forecasting.tracker import Tracker, TrackerSettings
 
-VERSION = 1
+VERSION = 2
 
 
 def encode(tracker: Tracker) -> str:
@@ -38,8 +38,11 @@ def encode(tracker: Tracker) -> str:
             "truths": _packed(ledger.truths),
             "open_cells": [origin.cell for origin in ledger.open],
             "open_centres": _packed(np.array([origin.centres for origin in ledger.open])),
-            "open_uppers": _packed(np.array([origin.upper for origin in ledger.open])),
-            "miss_fraction": tracker.adaptive.miss_fraction,
+            "open_uppers": _packed(np.array([origin.uppers for origin in ledger.open])),
+            "open_promises": _packed(np.array([origin.upper for origin in ledger.open])),
+            "quick": _packed(ledger.quick.miss_fractions),
+            "slow": _packed(ledger.slow.miss_fractions),
+            "evidence": [_packed(one) for one in ledger.evidence.matrices],
             "open_cell": tracker.open_cell,
             "total": tracker.total,
             "count": tracker.count,
@@ -91,21 +94,27 @@ def _restored(kept: dict[str, Any], settings: TrackerSettings) -> Tracker:
     now = (target, settings.fraction, list(settings.names))
     if (kept["target"], kept["fraction"], kept["names"]) != now:
         return tracker
-    shape = (-1, len(settings.names))
+    return replace(tracker, ledger=_ledger(kept, tracker.ledger))
+
+
+def _ledger(kept: dict[str, Any], empty: Ledger) -> Ledger:
+    models = len(empty.names)
     rows = zip(
         kept["open_cells"],
-        _unpacked(kept["open_centres"]).reshape(shape),
-        _unpacked(kept["open_uppers"]),
+        _unpacked(kept["open_centres"]).reshape(-1, models),
+        _unpacked(kept["open_uppers"]).reshape(-1, CALIBRATIONS, models),
+        _unpacked(kept["open_promises"]).tolist(),
         strict=True,
     )
-    ledger = Ledger(
-        names=settings.names,
-        centres=_unpacked(kept["centres"]).reshape(shape),
+    return replace(
+        empty,
+        centres=_unpacked(kept["centres"]).reshape(-1, models),
         truths=_unpacked(kept["truths"]),
-        open=tuple(Origin(cell, centres, float(upper)) for cell, centres, upper in rows),
+        quick=replace(empty.quick, miss_fractions=_unpacked(kept["quick"])),
+        slow=replace(empty.slow, miss_fractions=_unpacked(kept["slow"])),
+        evidence=empty.evidence.holding(*map(_unpacked, kept["evidence"])),
+        open=tuple(Origin(*row) for row in rows),
     )
-    adaptive = replace(Adaptive.covering(settings.fraction), miss_fraction=kept["miss_fraction"])
-    return replace(tracker, ledger=ledger, adaptive=adaptive)
 
 
 def _packed(values: Floats) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from forecasting.alertness import CALM, Alertness
-from forecasting.conformal import Adaptive
 from forecasting.ensemble import CHOOSING, Choosing
 from forecasting.events import NO_EVENTS, Calendar
 from forecasting.forecast import Forecast
@@ -61,7 +60,6 @@ class Tracker:
     history: Series
     plausible: Plausible
     ledger: Ledger
-    adaptive: Adaptive
     alertness: Alertness = CALM
     models: Mapping[str, Fitted] = field(default_factory=dict)
     refusals: Mapping[str, CannotRun] = field(default_factory=dict)
@@ -77,8 +75,9 @@ class Tracker:
             settings=settings,
             history=Series(0.0, settings.step_seconds, np.zeros(0)),
             plausible=Plausible(),
-            ledger=Ledger.empty(settings.names),
-            adaptive=Adaptive.covering(settings.fraction),
+            ledger=Ledger.empty(
+                settings.names, settings.fraction, settings.target.last_step, settings.choosing
+            ),
         )
 
     def update(self, now_seconds: float, value: float | None) -> Tracker:
@@ -116,10 +115,10 @@ class Tracker:
         seen = np.minimum(values, plausible.limit)
         models, paths = _extended(self.models, seen, history, settings.target)
         open_cell = (self.open_cell or 0) + len(values)
-        ledger, adaptive, alertness = self._learned(history, open_cell - 1)
+        ledger, alertness = self._learned(history, open_cell - 1)
         scale = LogScale.of_errors(history.values[-settings.evidence_rows :])
         alertness = alertness.after_cell(
-            self._surprise(scale, float(seen[-1])), settings.target, adaptive.asked_fraction
+            *self._surprises(scale, float(seen[-1])), settings.target, settings.fraction
         )
         if np.isnan(history.values[-settings.target.last_step - 1 :]).all():
             forecast = Forecast.nothing("no value was seen lately")
@@ -128,20 +127,18 @@ class Tracker:
                 settings=settings,
                 paths=paths,
                 ledger=ledger,
-                adaptive=adaptive,
                 alertness=alertness,
                 scale=scale,
                 most=plausible.limit,
                 start_seconds=open_cell * settings.step_seconds,
             )
-            forecast, centres = promise(situation)
-            ledger = ledger.with_open(Origin(open_cell - 1, centres, forecast.promised))
+            forecast, centres, uppers = promise(situation)
+            ledger = ledger.with_open(Origin(open_cell - 1, centres, uppers, forecast.promised))
         return Tracker(
             settings=settings,
             history=history,
             plausible=plausible,
             ledger=ledger,
-            adaptive=adaptive,
             alertness=alertness,
             models=models,
             refusals=self.refusals,
@@ -149,29 +146,29 @@ class Tracker:
             open_cell=open_cell,
         )
 
-    def _learned(self, history: Series, newest_cell: int) -> tuple[Ledger, Adaptive, Alertness]:
+    def _learned(self, history: Series, newest_cell: int) -> tuple[Ledger, Alertness]:
         """Learn from the forecasts whose window has passed by now."""
-        settings, adaptive, alertness = self.settings, self.adaptive, self.alertness
+        settings, alertness = self.settings, self.alertness
         due = self.ledger.due(newest_cell - settings.target.last_step)
         if not due:
-            return self.ledger, adaptive, alertness
+            return self.ledger, alertness
         first = newest_cell + 1 - len(history)
         truths = [settings.target.truth(history.values, origin.cell - first) for origin in due]
         for origin, truth in zip(due, truths, strict=True):
             if not (math.isnan(truth) or math.isnan(origin.upper)):
-                missed = truth > origin.upper
-                adaptive = adaptive.after(missed)
-                alertness = alertness.after_outcome(missed)
-        ledger = self.ledger.resolved(due, truths, settings.evidence_rows)
-        return ledger, adaptive, alertness
+                alertness = alertness.after_outcome(truth > origin.upper)
+        return self.ledger.resolved(due, truths, settings.evidence_rows), alertness
 
-    def _surprise(self, scale: LogScale, newest: float) -> float:
-        """How far the newest value lies above what was expected of it, on the log scale."""
-        path = self.forecast.path
-        if not path or math.isnan(newest):
-            return math.nan
-        seen, expected = scale.up(np.array([newest, path[0]])).tolist()
-        return float(seen - expected)
+    def _surprises(self, scale: LogScale, newest: float) -> tuple[float, float]:
+        """How far the newest value lies above what was expected of it, and above the one before.
+
+        On the log scale, NaN where unknown.
+        """
+        if not (self.forecast.path and len(self.history)):
+            return math.nan, math.nan
+        compared = np.array([newest, self.forecast.path[0], self.history.values[-1]])
+        seen, expected, before = scale.up(compared).tolist()
+        return seen - expected, seen - before
 
     def with_fits(self, fits: Iterable[Fit]) -> Tracker:
         """Use newly fitted models from the next closed cell on; they catch up by what came since.
@@ -219,10 +216,8 @@ class Tracker:
             models={name: one for name, one in self.models.items() if name in settings.names},
         )
         if (settings.target, settings.fraction) != (old.target, old.fraction):
-            return replace(
-                kept, models={}, ledger=fresh.ledger, adaptive=fresh.adaptive, alertness=CALM
-            )
-        return replace(kept, ledger=self.ledger.named(settings.names))
+            return replace(kept, models={}, ledger=fresh.ledger, alertness=CALM)
+        return replace(kept, ledger=self.ledger.carried_into(fresh.ledger))
 
     def plausible_history(self) -> Series:
         """The history to fit to: one wild cell is cut to what is plausible."""

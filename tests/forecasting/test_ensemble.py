@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from forecasting.change import UNWATCHED
-from forecasting.ensemble import choose
-from forecasting.ledger import Ledger
-from forecasting.log_scale import LogScale
+from forecasting.ensemble import choose, unproven
+from forecasting.scoring import pinball
 
 NAMES = ("last_value", "seasonal_naive", "good", "also_good", "bad")
 
@@ -20,9 +19,14 @@ def truth():
 
 
 def weights(table, truth, overlap=1, now=None):
-    ledger = Ledger(NAMES, table, truth)
+    """Shares by model; each promises its centre raised by the right quantile of its errors."""
+    raised = table * np.nanquantile(truth[:, None] / table, 0.9, axis=0)
+    evidence = unproven(NAMES, overlap)
+    for uppers, value in zip(raised, truth, strict=True):
+        evidence = evidence.after(np.tile(pinball(value, uppers, 0.9), 2))
     now = ~np.isnan(table[-1]) if now is None else now
-    return choose(ledger, now, 0.9, overlap, LogScale.of_errors(truth))
+    shares = choose(evidence, NAMES, now, overlap).sum(axis=0)
+    return {name: share for name, share in zip(NAMES, shares, strict=True) if share > 0}
 
 
 def test_nothing_is_used_that_does_not_beat_the_naive_ones(truth):
@@ -67,7 +71,7 @@ def test_few_rows_hedge_and_more_rows_tell(truth):
 
     assert share(3) == 0.0
     assert 0.4 < share(10) < 0.75
-    assert share(400) > 0.9
+    assert share(400) > 0.85  # evidence fades, so it never tells all
 
 
 def test_forecasts_that_overlap_tell_less(truth):
@@ -76,10 +80,20 @@ def test_forecasts_that_overlap_tell_less(truth):
     assert together["good"] < apart["good"]
 
 
-def watched(errors):
+def test_the_better_calibration_of_a_model_leads():
+    random = np.random.default_rng(0)
+    evidence = unproven(NAMES, 1)
+    for truth in 100 * np.exp(0.1 * random.standard_normal(200)):
+        uppers = np.array([[130.0] * 5, [150.0, 150.0, 150.0, 113.7, 150.0]])
+        evidence = evidence.after(pinball(truth, uppers, 0.9).ravel())
+    shares = choose(evidence, NAMES, np.ones(5, bool), 1)
+    assert shares[1, 3] == pytest.approx(1.0)
+
+
+def watched(errors, naive_error=0.0):
     watch, alarms = UNWATCHED, []
     for cell, error in enumerate(errors):
-        watch = watch.after(error)
+        watch = watch.after(error, naive_error)
         if watch.changed:
             alarms.append(cell)
     return alarms
@@ -97,3 +111,9 @@ def test_noise_and_one_wild_cell_raise_no_alarm():
     errors[1000] = 50.0
     errors[1500] = np.nan
     assert watched(errors) == []
+
+
+def test_where_the_last_value_is_as_wrong_there_is_no_alarm():
+    errors = 0.1 * np.random.default_rng(0).standard_normal(300)
+    errors[200:210] += 1.0
+    assert watched(errors, naive_error=-1.5) == []

@@ -114,11 +114,11 @@ def test_a_lasting_change_turns_it_reactive_within_minutes():
 def test_models_that_lag_behind_a_change_are_dropped_for_a_while():
     alertness = Tracker.fresh(SETTINGS).alertness
     for error in [0.01, -0.01] * 20 + [1.0] * 3:
-        alertness = alertness.after_cell(error, SETTINGS.target, SETTINGS.fraction)
+        alertness = alertness.after_cell(error, 0.0, SETTINGS.target, SETTINGS.fraction)
     assert alertness.reactive
     assert alertness.why.startswith("change point")
     for _ in range(20):
-        alertness = alertness.after_cell(0.01, SETTINGS.target, SETTINGS.fraction)
+        alertness = alertness.after_cell(0.01, 0.0, SETTINGS.target, SETTINGS.fraction)
     assert not alertness.reactive
 
 
@@ -128,10 +128,20 @@ def test_broken_promises_turn_it_reactive():
     alertness = tracker.alertness
     for _ in range(20):
         alertness = alertness.after_outcome(missed=True)
-    alertness = alertness.after_cell(0.0, SETTINGS.target, SETTINGS.fraction)
+    alertness = alertness.after_cell(0.0, 0.0, SETTINGS.target, SETTINGS.fraction)
     assert alertness.reactive
     assert alertness.why.startswith("coverage: 100%")
     assert last(rising).forecast.upper > rising[-1]
+
+
+def test_a_tracker_whose_promises_are_broken_says_so():
+    tracker = last(steady(200))
+    for minute in range(200, 260):
+        broken = [replace(origin, upper=1.0) for origin in tracker.ledger.open]
+        ledger = replace(tracker.ledger, open=tuple(broken))
+        tracker = replace(tracker, ledger=ledger).update(60.0 * minute, steady()[minute])
+    assert tracker.forecast.mode is Mode.REACTIVE
+    assert tracker.forecast.why.startswith("coverage: ")
 
 
 class Broken:
