@@ -42,8 +42,8 @@ from replay.traces.shape import scale_rate
 
 STARTUP_SECONDS = 60.0
 POLICIES = (
-    "2+1,3+2,hpa,queue_proportional,independent_load,independent_throughput,rate_reactive,"
-    "coupled,coupled:0.9,coupled:0.6,coupled:0.99:3,coupled:0.5:3"
+    "2+1,3+2,4+2,6+3,hpa,queue_proportional,independent_load,independent_throughput,rate_reactive,"
+    "coupled,coupled:0.9,coupled:0.6,coupled:0.5:3,coupled:0.5:2"
 )
 USUAL = {
     "mooncake/conversation_trace.jsonl": 1.0,
