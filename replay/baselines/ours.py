@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 
 from policies.engine import Engine
 from policies.memory import Memory
+from policies.profile import Profile
 from policies.types import Decision, Hold, HoldReason, Observation, PerRole, Pools, Role
 from replay.baselines.rule import Knobs, within_limits
 from replay.refitting import Refits, Refitted
 from replay.scene import Scene
 from replay.simulator import Policy
 
-# A pool that never limits the other one.
+# A pool that never limits the other one, and a link that limits neither.
 _PLENTY = 512
+_WIDE_BYTES_PER_SECOND = 1e15
 
 
 def coupled(scene: Scene, knobs: Knobs) -> Policy:
@@ -29,7 +31,16 @@ def rate_reactive(scene: Scene, knobs: Knobs) -> Policy:
 
 def independent(scene: Scene, knobs: Knobs) -> Policy:
     """Our engine with each role solved as if the other had replicas in plenty."""
-    return WithHeadroom(Uncoupled(scene), knobs.headroom)
+    return WithHeadroom(Uncoupled(scene, scene.profile), knobs.headroom)
+
+
+def separate(scene: Scene, knobs: Knobs) -> Policy:
+    """As `independent`, and blind to the KV link between the roles, as two loops elsewhere are."""
+    transfer = scene.profile.transfer.model_copy(
+        update={"bytes_per_second": _WIDE_BYTES_PER_SECOND}
+    )
+    blind = scene.profile.model_copy(update={"transfer": transfer})
+    return WithHeadroom(Uncoupled(scene, blind), knobs.headroom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ class Uncoupled:
     Together they may exceed the budget; then both shrink in proportion.
     """
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, scene: Scene, profile: Profile) -> None:
+        self._scene, self._profile = scene, profile
         self._engines = PerRole.of(self._engine)
         self._memories = PerRole.of(lambda _: Memory())
 
@@ -81,7 +92,7 @@ class Uncoupled:
             update={"min_replicas": _PLENTY, "max_replicas": _PLENTY}
         )
         update = {other.value: plenty, "gpu_budget": None}
-        return Engine(self._scene.profile, settings.model_copy(update=update))
+        return Engine(self._profile, settings.model_copy(update=update))
 
     def decide(
         self, observation: Observation, pools: Pools, memory: Memory, now_seconds: float

@@ -62,6 +62,9 @@ CONTENDERS: dict[str, Contender] = {
     "independent": Contender(
         summary="our engine with each role solved alone: no coupling", make=ours.independent
     ),
+    "separate": Contender(
+        summary="as independent, and neither role knows the KV link", make=ours.separate
+    ),
     "hpa": ruled(Hpa, HpaKnobs, "Kubernetes HPA per role on exact utilisation", 15.0),
     "queue_proportional": ruled(
         QueueProportional, QueueKnobs, "replicas in proportion to the queue, as KEDA", 15.0

@@ -120,6 +120,18 @@ def test_on_a_narrow_link_the_coupled_solve_needs_fewer_gpus():
     assert joint.gpu_hours <= 0.96 * apart.gpu_hours
 
 
+def test_on_a_narrow_link_two_loops_that_do_not_know_it_scale_for_nothing():
+    """TTFT grows by the hand-off; prefill takes itself for slow, and decode sees no need."""
+    slow = PROFILE.transfer.model_copy(update={"bytes_per_second": 2.5e9})
+    narrow = PROFILE.model_copy(update={"transfer": slow})
+    few = SETTINGS.model_copy(update={"gpu_budget": 12})
+    where = scene(NOTHING, PerRole(3, 3), settings=few, profile=narrow)
+    where = part_of_the_sample(where, 2400.0, 3300.0)
+    joint, apart = play(where), play(where, "separate")
+    assert joint.joint_attainment >= apart.joint_attainment + 0.1
+    assert joint.gpu_hours <= apart.gpu_hours
+
+
 def largest(steps) -> PerRole[int]:
     return PerRole.of(lambda role: max(step.decision.target[role] for step in steps))
 
