@@ -28,7 +28,9 @@ HEADROOMS = (0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0)
 REACTIVE = "rate_reactive"
 SHIFTS = "ratio-shift-day"
 POLICIES = tuple(
-    name for name in CONTENDERS if name not in (*SEARCHES, CEILING, "independent", "static")
+    name
+    for name in CONTENDERS
+    if name not in (*SEARCHES, CEILING, "independent", "separate", "static")
 )
 MOST = {True: 1.02, False: 0.88}  # over rate_reactive; over all others, where the mix shifts
 HEADING = (
