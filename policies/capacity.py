@@ -16,9 +16,6 @@ from policies.profile import Profile, Tokens
 from policies.queueing import ENDLESS_WAIT, NO_WAIT, Floats, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
 
-# Half an iteration is left of the one that a sequence finds running, then comes its own.
-_JOINING_ITERATIONS = 1.5
-
 
 @dataclass(frozen=True, slots=True)
 class BatchLaw:
@@ -57,9 +54,9 @@ class Capacity:
     """Predictions for pools of any size under one demand.
 
     TTFT of a prompt of n tokens = wait for prefill + T(n) + KV transfer(n) + wait for decode space
-    + the rest of the iteration that runs then + its own first one. Attainment is the share of
-    prompts, over the length distribution, for which that stays within the objective; ITL attainment
-    is the probability that the decode batch is small enough.
+    + one iteration. Attainment is the share of prompts, over the length distribution, for which
+    that stays within the objective; ITL attainment is the probability that the decode batch is
+    small enough.
     """
 
     profile: Profile
@@ -300,7 +297,7 @@ class Capacity:
         if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
             return 0.0
         law = self.profile.transfer
-        fixed = _JOINING_ITERATIONS * decode.itl_mean_seconds + law.base_seconds
+        fixed = decode.itl_mean_seconds + law.base_seconds
         per_token = self.transfer_seconds(1.0, link) - law.base_seconds
         unqueued = self._service_seconds + fixed + per_token * self._prompts.points
         left = allowed_seconds - unqueued
@@ -313,8 +310,7 @@ class Capacity:
         """Mean time to first token; infinite when a stage cannot keep up."""
         link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
         transfer = self.transfer_seconds(self._prompt_tokens_mean, link)  # linear in tokens
-        joined = _JOINING_ITERATIONS * decode.itl_mean_seconds
-        after = transfer + joined + decode.admission_wait.mean_seconds
+        after = transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
         return self.prefill_mean_seconds(replicas.prefill) + after
 
     def prefill_mean_seconds(self, replicas: int) -> float:
