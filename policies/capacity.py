@@ -143,8 +143,8 @@ class Capacity:
         )
         idle = max(1.0 - self.prefill_erlangs / replicas, 1e-9)
         filled = min(1.0 / (idle * self._prompts_per_iteration), 1.0)
-        shared = max(filled * self._full_iteration_seconds - self.service_seconds_mean, 0.0)
-        return Wait(wait.probability, wait.rate_per_second, shared)
+        others_seconds = filled * self._full_iteration_seconds - self.service_seconds_mean
+        return Wait(wait.probability, wait.rate_per_second, max(others_seconds, 0.0))
 
     @cached_property
     def _full_iteration_seconds(self) -> float:
