@@ -34,7 +34,7 @@ pytestmark = [
 
 WINDOW_SECONDS = 8.0
 PROMPT_TOKENS = 1000  # of one byte each
-OUTPUT_TOKENS = 40
+OUTPUT_TOKENS = 120  # 0.7 s each, so that some are always in a batch when a gauge is read
 
 
 @dataclass(frozen=True, slots=True)
