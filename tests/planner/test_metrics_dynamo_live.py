@@ -29,6 +29,7 @@ pytestmark = [
     ),
     pytest.mark.program("prometheus"),
     pytest.mark.timeout(180),
+    pytest.mark.slow,
     pytest.mark.xdist_group("dynamo"),  # one stack for all, and the machine not to share
 ]
 
