@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, field_validator
 
 from planner.errors import UserError
 from policies.config import Section
@@ -38,6 +38,14 @@ class KubeSettings(Section):
     deadline_seconds: PositiveFloat = Field(
         default=5.0, description="longest wait for one call, all its attempts together, seconds"
     )
+
+    @field_validator("api_server")
+    @classmethod
+    def _without_credentials(cls, url: str | None) -> str | None:
+        """Addresses are told in errors and in the log."""
+        if url is not None and "@" in url.partition("://")[2].partition("/")[0]:
+            raise ValueError("it must hold no credentials; give kubeconfig a file that has them")
+        return url
 
 
 @dataclass(frozen=True, slots=True)

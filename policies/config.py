@@ -25,9 +25,9 @@ Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
 
 class Section(BaseModel):
-    """A part of the configuration file; unknown keys are errors."""
+    """A part of the configuration file; unknown keys are errors, and so is an endless number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Slo(Section):
