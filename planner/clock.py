@@ -27,8 +27,10 @@ class WallClock:
         """
         patience = seconds - self.now_seconds() + _SET_BACK_SECONDS
         watch = Stopwatch()
-        while (left := min(seconds - self.now_seconds(), patience - watch.seconds)) > 0:
-            await asyncio.sleep(min(left, _LONGEST_SLEEP_SECONDS))
+        while (left := seconds - self.now_seconds()) > 0:  # noqa: ASYNC110 - no event tells time
+            if watch.seconds >= patience:
+                return
+            await asyncio.sleep(min(left, patience - watch.seconds, _LONGEST_SLEEP_SECONDS))
 
 
 class Stopwatch:
