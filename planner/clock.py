@@ -27,7 +27,7 @@ class WallClock:
         """
         patience = seconds - self.now_seconds() + _SET_BACK_SECONDS
         watch = Stopwatch()
-        while (left := seconds - self.now_seconds()) > 0:  # noqa: ASYNC110 - no event tells time
+        while (left := seconds - self.now_seconds()) > 0:
             if watch.seconds >= patience:
                 return
             await asyncio.sleep(min(left, patience - watch.seconds, _LONGEST_SLEEP_SECONDS))

@@ -47,6 +47,8 @@ from policies.types import PerRole
 
 log = structlog.get_logger(__name__)
 
+# One after another: both readings side by side, the budget, the writes, the front end.
+_WAITS_OF_A_TICK = 4
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -97,6 +99,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         clock=ports.clock,
         tick_seconds=config.tick_seconds,
         registry=CollectorRegistry(),
+        longest_tick_seconds=_WAITS_OF_A_TICK * config.deadline_seconds,
     )
     engine = Engine(profile, settings)
     telemetry = Telemetry(view)
