@@ -31,6 +31,7 @@ class _Part:
 
     rows: Mapping[str, Sequence[Row]]
     problems: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class PrometheusEvaluator:
@@ -51,7 +52,7 @@ class PrometheusEvaluator:
             name: tuple(Sample(row.labels, row.points[-1][1]) for row in rows)
             for name, rows in part.rows.items()
         }
-        return Answers(vectors, part.problems)
+        return Answers(vectors, part.problems, part.doubts)
 
     async def evaluate_past(
         self,
@@ -65,7 +66,7 @@ class PrometheusEvaluator:
         problems: dict[str, None] = {}
         for start, end in _stretches(start_seconds, end_seconds, step_seconds):
             part = await self._ask_all(expressions, _range(start, end, step_seconds))
-            problems.update(dict.fromkeys(part.problems))
+            problems.update(dict.fromkeys((*part.problems, *part.doubts)))
             for name, rows in part.rows.items():
                 for row in rows:
                     for at, value in row.points:
@@ -104,13 +105,15 @@ class PrometheusEvaluator:
             if name not in rows:
                 return _Part({}, (f"{self._server.url} answers {name!r}, which was not asked",))
             rows[name].append(Row(labels, row.points))
-        return _Part(rows, tuple(f"Prometheus warns: {warning}" for warning in reply.warnings))
+        warnings = tuple(f"Prometheus warns: {warning}" for warning in reply.warnings)
+        return _Part(rows, doubts=warnings)
 
 
 def _joined_parts(parts: Sequence[_Part]) -> _Part:
     rows = {name: rows for part in parts for name, rows in part.rows.items()}
     problems = dict.fromkeys(problem for part in parts for problem in part.problems)
-    return _Part(rows, tuple(problems))
+    doubts = dict.fromkeys(doubt for part in parts for doubt in part.doubts)
+    return _Part(rows, tuple(problems), tuple(doubts))
 
 
 def _batches(expressions: Mapping[str, str]) -> Iterator[dict[str, str]]:
