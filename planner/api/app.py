@@ -23,6 +23,7 @@ def make_app(view: ServiceView) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=_BODY_LIMIT_BYTES)
     app[VIEW] = view
     probes.remember_start(app)
+    history.take_turns(app)
     described = document(OPERATIONS, metadata.version("pd-planner"))
 
     async def openapi(_request: web.Request) -> web.Response:

@@ -11,11 +11,18 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from planner.api import schemas
-from planner.api.operation import VIEW, Operation, as_json
+from planner.api.operation import VIEW, Operation, as_json, json_text
 from planner.api.problems import BadInputError, Problem, from_validation
 from planner.api.schemas import Decisions, State, Tick
 from planner.journal import Journal, Record
 from policies.config import Slo
+
+_TURN = web.AppKey("turn", asyncio.Lock)
+
+
+def take_turns(app: web.Application) -> None:
+    """Let one request at a time be told of the past."""
+    app[_TURN] = asyncio.Lock()
 
 
 class DecisionsQuery(BaseModel):
@@ -63,8 +70,12 @@ async def decisions(request: web.Request) -> web.Response:
         raise BadInputError(from_validation(error, DecisionsQuery)) from None
     view = request.app[VIEW]
     records = _newest(view.journal, query)
-    # Records never change, so a thread may read them; thousands take longer than a tick may wait.
-    return as_json(await asyncio.to_thread(_told, records, view.settings.slo))
+    # Records never change, so a thread may read them; thousands take longer than a tick may wait,
+    # and so much memory that whoever opens the page in an incident has to wait for the others.
+    async with request.app[_TURN]:
+        if request.transport is None:  # it gave up meanwhile, and may have asked again
+            return web.Response()
+        return json_text(await asyncio.to_thread(_told, records, view.settings.slo))
 
 
 def _newest(journal: Journal, query: DecisionsQuery) -> list[Record]:
@@ -77,8 +88,9 @@ def _newest(journal: Journal, query: DecisionsQuery) -> list[Record]:
     return list(islice(wanted, query.limit))[::-1]
 
 
-def _told(records: list[Record], slo: Slo) -> Decisions:
-    return Decisions(decisions=tuple(Tick.of(record, slo) for record in records))
+def _told(records: list[Record], slo: Slo) -> str:
+    ticks = tuple(Tick.of(record, slo) for record in records)
+    return Decisions(decisions=ticks).model_dump_json()
 
 
 OPERATIONS = (

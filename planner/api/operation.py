@@ -34,10 +34,15 @@ class Operation:
 
 
 def as_json(model: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    """Answer with a model; compressed for clients that can, uncached: it is about now."""
+    """Answer with a model."""
+    return json_text(model.model_dump_json(), status)
+
+
+def json_text(text: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    """Answer with JSON; compressed for clients that can, uncached: it is about now."""
     response = web.Response(
         status=status,
-        text=model.model_dump_json(),
+        text=text,
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )

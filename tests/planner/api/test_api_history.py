@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from planner.api import history
 from planner.api.app import make_app
 from planner.explain import explain
 
@@ -108,3 +110,21 @@ async def test_a_bad_query_is_told_what_would_be_right(client, query, field, rig
     assert answer.content_type == "application/problem+json"
     assert problem["errors"][0]["field"] == field
     assert right in problem["errors"][0]["right"]
+
+
+async def test_the_past_is_told_to_one_client_at_a_time(lived, monkeypatch):
+    inside, most = [], []
+
+    def told(records, slo):
+        inside.append(records)
+        most.append(len(inside))
+        text = tell(records, slo)
+        inside.pop()
+        return text
+
+    tell = history._told
+    monkeypatch.setattr(history, "_told", told)
+    async with TestClient(TestServer(make_app(lived))) as client:
+        answers = await asyncio.gather(*(client.get("/api/v1/decisions") for _ in range(4)))
+    assert [answer.status for answer in answers] == [200] * 4
+    assert most == [1] * 4
