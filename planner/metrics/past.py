@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.prometheus import PrometheusEvaluator
 from planner.metrics.reading import Reading, queries
+from planner.metrics.sampled import is_sampled
 from policies.types import Observation
 
 # A server works on days of history for longer than on one instant.
@@ -40,7 +41,8 @@ async def read_past(
 ) -> Past:
     """Observe every `step_seconds` from start to end; an outage is a problem, not an exception.
 
-    `signals` restricts what is asked for. The library asks in whole seconds, so times are rounded.
+    `signals` restricts what is asked for; how bursty arrivals were stays unknown. The library asks
+    in whole seconds, so times are rounded.
     """
     patience = max(config.deadline_seconds, _DEADLINE_SECONDS)
     evaluator = PrometheusEvaluator(config.model_copy(update={"deadline_seconds": patience}))
@@ -48,9 +50,10 @@ async def read_past(
     if signals is not None:
         kept = {name: signal for name, signal in preset.signals.items() if name in signals}
         preset = replace(preset, signals=kept)
+    asked = queries(preset, config.selection)
     try:
         by_time, problems = await evaluator.evaluate_past(
-            queries(preset, config.selection),
+            {name: query for name, query in asked.items() if not is_sampled(query)},
             round(start_seconds),
             round(end_seconds),
             max(round(step_seconds), 1),

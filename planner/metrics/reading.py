@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from planner.metrics.preset import Preset, Selection
 from planner.metrics.signals import SIGNALS
 from planner.metrics.vector import Buckets, Vector, number
+from policies.dispersion import MOST_DISPERSION
 from policies.lengths import Lengths
 from policies.types import Latency, Observation, PerRole, Quality, Transfer
 
@@ -55,6 +56,7 @@ class Reading:
             observed_at_seconds=at_seconds,
             window_seconds=window_seconds,
             requests_per_second=self.number("requests_per_second"),
+            arrival_dispersion=self._dispersion(),
             finished_per_second=self.number("finished_per_second"),
             input_tokens=self._lengths("input_tokens"),
             output_tokens=self._lengths("output_tokens"),
@@ -87,6 +89,10 @@ class Reading:
         value = self.number(name)
         # A little above 1 is rounding; 45 would be a percentage, which no stack reports.
         return min(value, 1.0) if value is not None and value <= 1.01 else None
+
+    def _dispersion(self) -> float | None:
+        value = self.number("arrival_dispersion")
+        return None if value is None else min(value, MOST_DISPERSION)
 
     def _lengths(self, name: str) -> Lengths | None:
         """Distribution from buckets; where a stack has none, a lognormal one of the same mean."""
