@@ -11,7 +11,7 @@ from planner.metrics.signals import SIGNALS
 
 # What a query may refer to. `where` is a list of label matchers with a trailing comma, possibly
 # empty; the others stand between the quotes of one matcher. `models` and `dynamo_namespace` are
-# regular expressions. `span` is the time over which samples themselves are asked for: five windows.
+# regular expressions. `span` is the time over which samples themselves are asked for: six windows.
 PLACEHOLDERS = frozenset(
     {
         "where",
@@ -112,8 +112,8 @@ class Selection:
 
     @property
     def span_seconds(self) -> float:
-        """Five windows: 20 scrapes or more, where a window has its four."""
-        return 5 * self.window_seconds
+        """Six windows: of the planner's own reads, two in a window, just enough for an estimate."""
+        return 6 * self.window_seconds
 
     def fill(self, query: str) -> str:
         """Substitute every placeholder of `query`, escaped for its place."""

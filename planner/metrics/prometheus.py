@@ -21,7 +21,7 @@ from planner.metrics.vector import Sample, Vector
 _MOST_URL_BYTES = 6000
 # A server refuses ranges of more than 11,000 points per series.
 _MOST_STEPS = 10_000
-# Samples themselves take 25 bytes each: of 200 counters every 15 s for five minutes 0.1 MB.
+# Samples themselves take 25 bytes each: of 200 counters every 15 s for six minutes 0.15 MB.
 _MOST_SAMPLED = 500
 _NAME_LABEL = "pd_planner_query"
 
