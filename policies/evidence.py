@@ -78,7 +78,7 @@ class Witness:
     def _ttft_evidence(self, calibration: Calibration) -> Evidence | None:
         """Compare the mean TTFT with the one predicted for the pools as they are."""
         observed = self.observation.ttft.mean_seconds
-        if not observed:
+        if not observed or not self._ready.decode:  # a first token takes decode as well
             return None
         prefill = calibration.prefill
         slower = calibration.but(Role.PREFILL, replace(prefill, mean=prefill.mean + _STEP))
