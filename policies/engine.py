@@ -105,7 +105,8 @@ class Engine:
         seen = self._see(observation, memory, now_seconds)
         if isinstance(seen, Hold):
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
-            return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
+            gpus, settings = self.profile.gpus_per_replica, self.settings
+            return decide_blind(seen, current, blind_seconds, settings, gpus, now_seconds), memory
         rate, load, shape = seen
         followed = memory.trackers
         memory, levels = self._note(

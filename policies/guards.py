@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -157,21 +158,23 @@ def fit_budget(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 
     The solve itself keeps the budget; holding one role's scale-in while the other grows may not.
     """
-    budget, cost = context.settings.gpu_budget, context.gpus_per_replica
-    if budget is None:
-        return target, ""
+    budget, source = context.settings.gpu_budget, f": {context.cap.source}" if context.cap else ""
+    after = affordable(target, context.wanted, context.gpus_per_replica, budget)
+    return after, f"{budget} GPUs are the budget{source}"
 
-    def gpus(pair: PerRole[int]) -> int:
-        return pair.prefill * cost.prefill + pair.decode * cost.decode
 
-    while gpus(target) > budget:
-        surplus = PerRole.of(lambda role: target[role] - context.wanted[role])  # noqa: B023 - called at once
+def affordable(
+    target: PerRole[int], least: PerRole[int], cost: PerRole[int], gpu_budget: int | None
+) -> PerRole[int]:
+    """Take from `target` what is above `least`, one by one, until the budget is kept."""
+    most = math.inf if gpu_budget is None else gpu_budget
+    while target.prefill * cost.prefill + target.decode * cost.decode > most:
+        surplus = target.zip(least).map(lambda pair: pair[0] - pair[1])
         role = Role.PREFILL if surplus.prefill >= surplus.decode else Role.DECODE
         if surplus[role] <= 0:
             break
         target = target.but(role, target[role] - 1)
-    source = f": {context.cap.source}" if context.cap else ""
-    return target, f"{budget} GPUs are the budget{source}"
+    return target
 
 
 def keep_bounds(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
