@@ -17,6 +17,8 @@ from policies.facts import (
     complete,
     fit_notes,
     fitting,
+    floor_notes,
+    floored,
     halved,
     leave_to_others,
     measured_leads,
@@ -82,12 +84,13 @@ class Engine:
         leads = measured_leads(memory.lead_seconds, found, self.settings.forecast.step_seconds)
         memory = replace(memory, lead_seconds=leads)
         profile, notes = as_found(self.profile, found)
-        fits = fitting(with_leads(self.settings, leads), cap, found)
+        fits = fitting(floored(with_leads(self.settings, leads), found), cap, found)
         granted, cap = cap, tightening(self.settings, cap)
         here = Engine(profile, within(fits, cap))
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
         left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
         notes = (*notes, *fit_notes(granted, decision))
+        notes = (*notes, *floor_notes(self.settings, found, decision))
         told = (*decision.notes, *notes, *pool_notes(found), *((left,) if left else ()))
         decision = complete(replace(decision, notes=told), memory.intent)
         return leave_to_others(decision, found), replace(memory, intent=None)

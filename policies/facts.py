@@ -73,6 +73,37 @@ def with_leads(settings: PolicySettings, leads: PerRole[float | None]) -> Policy
     return settings.model_copy(update=roles) if roles else settings
 
 
+def floored(settings: PolicySettings, found: PerRole[PoolState]) -> PolicySettings:
+    """Raise each role's bounds to what the workload's own controller tolerates.
+
+    It will be there whatever is asked for, so the other role and the budget have to do with it.
+    """
+    roles = {
+        role.value: settings.roles[role].model_copy(
+            update={
+                "min_replicas": max(settings.roles[role].min_replicas, pool.floor_replicas),
+                "max_replicas": max(settings.roles[role].max_replicas, pool.floor_replicas),
+            }
+        )
+        for role, pool in found.items()
+        if pool.floor_replicas > settings.roles[role].min_replicas
+    }
+    return settings.model_copy(update=roles) if roles else settings
+
+
+def floor_notes(
+    settings: PolicySettings, found: PerRole[PoolState], decision: Decision
+) -> tuple[str, ...]:
+    """Say where a role is as large as it is because the workload tolerates no less."""
+    return tuple(
+        f"{role}: the workload itself tolerates no less than {pool.floor_replicas} replicas"
+        for role, pool in found.items()
+        if pool.floor_replicas > settings.roles[role].min_replicas
+        and decision.raw is not None
+        and decision.raw[role] == pool.floor_replicas
+    )
+
+
 def tightening(settings: PolicySettings, cap: GpuCap | None) -> GpuCap | None:
     """The cap, if it is what limits and not the configured budget."""
     if cap is None or cap.gpus is None:

@@ -208,9 +208,9 @@ GUARDS: tuple[Guard, ...] = (
     await_stuck,
     freeze_rollout,
     grow_on_partial_metrics,
-    fit_budget,
     keep_bounds,
     keep_floor,
+    fit_budget,
 )
 
 
