@@ -167,6 +167,34 @@ def short_of(settings: PolicySettings, most: PerRole[int | None]) -> PolicySetti
     return settings.model_copy(update=roles)
 
 
+def beside_stuck(
+    settings: PolicySettings,
+    found: PerRole[PoolState],
+    wanted: PerRole[int],
+    gpus_per_replica: PerRole[int],
+) -> PolicySettings:
+    """Keep each role within what will really serve, and both within the GPUs that stuck ones leave.
+
+    Those are asked for still, up to what is `wanted`, and hold GPUs or will once they start.
+    """
+    most = supply(found)
+
+    def stuck_gpus(role: Role) -> int:
+        limit, kept = (
+            most[role],
+            max(found[role].desired_replicas, settings.roles[role].min_replicas),
+        )
+        if limit is None:
+            return 0
+        return max(min(wanted[role], kept) - limit, 0) * gpus_per_replica[role]
+
+    short, budget = short_of(settings, most), settings.gpu_budget
+    if budget is None:
+        return short
+    left = max(budget - sum(stuck_gpus(role) for role in Role), 1)
+    return short.model_copy(update={"gpu_budget": left})
+
+
 def pool_notes(found: PerRole[PoolState]) -> tuple[str, ...]:
     """Say which replicas are not counted as supply, and what is the matter with a pool."""
     return tuple(

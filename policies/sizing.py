@@ -12,7 +12,7 @@ from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.coupling import Lattice, Solution, share_out, solve
 from policies.demand import Demand, Load, Shape
-from policies.facts import short_of, supply
+from policies.facts import beside_stuck, supply
 from policies.level import Levels
 from policies.memory import Memory
 from policies.outlook import floor, outlook
@@ -70,7 +70,8 @@ class Circumstances:
         )
         if not any(lacks):
             return wanted
-        beside = self._size(short_of(self.settings, most))
+        gpus = self.profile.gpus_per_replica
+        beside = self._size(beside_stuck(self.settings, self.pools, wanted.solution.replicas, gpus))
         replicas = PerRole.of(
             lambda role: (wanted if lacks[role] else beside).solution.replicas[role]
         )

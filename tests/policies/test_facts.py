@@ -143,6 +143,16 @@ def test_stuck_replicas_are_no_supply_and_no_reason_to_ask_for_more() -> None:
     assert held.hold.reason is HoldReason.REPLICAS_STUCK
 
 
+def test_stuck_replicas_are_asked_for_still_and_paid_for_from_the_budget() -> None:
+    short = AT_ONCE.model_copy(update={"gpu_budget": 24})  # 12 replicas of two GPUs
+    wanted = decide(BUSY, (1, 1), settings=short).target
+    assert sum(wanted) == 12
+    stuck = {Role.PREFILL: {"stuck_replicas": wanted.prefill - 1}}
+    decision = decide(BUSY, (wanted.prefill, 1), stuck, settings=short)
+    assert sum(decision.target) <= 12
+    assert decision.target.decode > 1
+
+
 def test_what_is_not_needed_is_scaled_in_although_it_is_stuck() -> None:
     decision = decide(QUIET, (1, 6), {Role.DECODE: {"stuck_replicas": 2}})
     assert decision.target == PerRole(1, 1)
