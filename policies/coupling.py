@@ -25,8 +25,8 @@ _WORTH_A_MOVE = 0.05
 class Solution:
     """The pair to run, what judged it, and what keeps it from being smaller.
 
-    `feasible` is False when no pair within the bounds meets the objective; `shortfall` then says
-    what is missing.
+    `feasible` is False when no pair within the bounds meets the objective, or when less is planned
+    for, because replicas in plenty would not meet it; `shortfall` then says what is missing.
     """
 
     replicas: PerRole[int]
@@ -70,7 +70,7 @@ def solve(
         gpus=lattice.gpus(pair),
         capacity=lattice.capacity,
         binding=lattice.binding(pair, feasible=feasible),
-        feasible=feasible and lattice.attainable,
+        feasible=feasible and lattice.attainable and not lattice.eased,
         shortfall=lattice.shortfall(pair, feasible=feasible),
     )
 
@@ -158,6 +158,11 @@ class Lattice:
         """Whether enough replicas would meet the objective at all."""
         ceiling = self.capacity.attainable
         return ceiling.prefill * ceiling.decode >= self.capacity.settings.slo.attainment_fraction
+
+    @property
+    def eased(self) -> bool:
+        """Whether less than the objective is planned for."""
+        return self.required < self.capacity.settings.slo.attainment_fraction
 
     def gpus(self, pair: PerRole[int]) -> int:
         """What a pair costs."""
@@ -362,6 +367,15 @@ class Lattice:
                 f"{1 - ceiling.prefill:.1%} of prompts take longer than the TTFT objective "
                 "on an idle fleet"
             )
+        if self.eased and not missing:
+            share = slo.attainment_fraction
+            plenty = 2 * self.required / (1 + share)
+            missing.append(
+                f"{_PLENTY} times what keeps up would have no more than {plenty:.2%} of requests "
+                f"in time, so {self.required:.2%} is planned for and not {share:.2%}"
+            )
+        if self.gpus(self.low) > self.budget:
+            missing.append(f"the least of both roles is beyond the budget of {self.budget} GPUs")
         if not feasible:
             ttft, itl = self.attainments(pair)
             missing.append(

@@ -148,6 +148,35 @@ def test_an_infeasible_slo_is_reported_and_never_an_unbounded_ask(slo, words):
     assert solution.gpus <= 4 * possible.gpus
 
 
+def test_a_minimum_beyond_the_budget_wins_and_is_told():
+    least = RoleSettings(min_replicas=4)
+    solution = solve(demand(5), PROFILE, PolicySettings(prefill=least, decode=least, gpu_budget=12))
+    assert solution.replicas == PerRole(4, 4)
+    assert not solution.feasible
+    assert "the least of both roles is beyond the budget of 12 GPUs" in solution.shortfall
+
+
+def test_what_plenty_would_not_meet_is_no_success():
+    """The longest hundredth of the prompts is late on an idle fleet: no miss is left for waits."""
+    tight = PolicySettings(slo=Slo(ttft_seconds=1.4))
+    solution = solve(demand(40, prompt=3000.0, output=200.0), PROFILE, tight)
+    assert joint(solution.capacity, solution.replicas) < 0.99
+    assert not solution.feasible
+    assert "no more than 99.00% of requests in time" in solution.shortfall
+    assert "98.50% is planned for and not 99.00%" in solution.shortfall
+
+
+@settings(max_examples=200, deadline=None)
+@given(demands, slos, st.sampled_from([None, 8, 30]))
+def test_a_feasible_solution_meets_the_objective_and_another_says_what_is_missing(
+    wanted, slo, budget
+):
+    solution = solve(wanted, PROFILE, bounded(64, slo=slo, gpu_budget=budget))
+    met = joint(solution.capacity, solution.replicas) >= slo.attainment_fraction - 1e-9
+    assert met or not solution.feasible
+    assert solution.feasible == (solution.shortfall is None)
+
+
 def test_an_objective_that_grows_with_the_prompt_spares_replicas():
     flat = Slo(ttft_seconds=1.0)
     growing = Slo(ttft_seconds=1.0, ttft_seconds_per_input_token=0.001)
