@@ -86,13 +86,30 @@ class Memory:
         self, now_seconds: float, requests_per_second: float, load: Load, shape: Shape
     ) -> Memory:
         """Append the load seen now; a time that is not later than the newest starts afresh."""
-        known = self if not self.seconds or now_seconds > self.seconds[-1] else Memory()
+        later = not self.seconds or now_seconds > self.seconds[-1]
+        known = self if later else self._without_times()
         return replace(
-            self,
+            known,
             seconds=(*known.seconds, now_seconds)[-_LOADS:],
             loads=(*known.loads, load)[-_LOADS:],
             arrivals=(*known.arrivals, requests_per_second)[-_LOADS:],
             shape=known.pooled_shape(now_seconds, requests_per_second, shape),
+        )
+
+    def _without_times(self) -> Memory:
+        """Forget all that has a time, once the clock was set back.
+
+        A size wanted next month would hold scale-in until then. The trackers see to themselves.
+        """
+        return replace(
+            self,
+            seconds=(),
+            loads=(),
+            arrivals=(),
+            sizes=(),
+            shape=None,
+            queued_at_seconds=None,
+            rises=NEVER_RISEN,
         )
 
     def pooled_shape(self, now_seconds: float, requests_per_second: float, newest: Shape) -> Shape:
