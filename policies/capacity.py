@@ -159,11 +159,19 @@ class Capacity:
 
     def link_utilisation(self, replicas: PerRole[int]) -> float:
         """Utilisation of the busier side: prefill's egress or decode's ingress."""
-        return self._links / min(replicas.prefill, replicas.decode)
+        return self._links / self._links_of(replicas)
+
+    def _links_of(self, replicas: PerRole[int]) -> float:
+        """What passes the narrower side of a pair, as a number of egress links."""
+        return min(replicas.prefill, replicas.decode * self._ingress_share)
+
+    @cached_property
+    def _ingress_share(self) -> float:
+        return self.profile.transfer.ingress_share
 
     @cached_property
     def _links(self) -> float:
-        """Replicas of either role whose links together just carry the hand-offs."""
+        """Prefill replicas whose links together just carry the hand-offs."""
         law = self.profile.transfer
         transfers_per_second = self.requests_per_second + self.demand.extra_transfers_per_second
         bytes_per_second = transfers_per_second * self._prompt_tokens_mean * law.bytes_per_token
@@ -173,6 +181,7 @@ class Capacity:
         """KV hand-off time on a link shared by processor sharing (mean slowdown 1/(1-rho))."""
         law = self.profile.transfer
         alone = law.exposed_fraction * prompt_tokens * law.bytes_per_token / law.bytes_per_second
+        alone = alone / min(self._ingress_share, 1.0)
         return law.base_seconds + alone / max(1.0 - link_utilisation, 1e-9)
 
     def link_wait(self, replicas: PerRole[int]) -> Wait:
@@ -185,7 +194,7 @@ class Capacity:
         clumps = self.demand.arrival_dispersion - 1.0
         if clumps <= 0.0:
             return NO_WAIT
-        law, links = self.profile.transfer, min(replicas.prefill, replicas.decode)
+        law, links = self.profile.transfer, self._links_of(replicas)
         alone = self._prompt_tokens_mean * law.bytes_per_token / law.bytes_per_second
         return wait_of_pool(1, self.link_utilisation(replicas), alone / links, clumps, 0.0)
 
@@ -322,8 +331,9 @@ class Capacity:
         """Replicas that just keep up with the load, were there no chance in it."""
         full = self.batch_limit
         decode = self.demand.load.decode_tokens_per_second * self.iteration_seconds(full) / full
-        link = self.link_utilisation(PerRole(1, 1))
-        return PerRole(max(self.prefill_erlangs, link), max(decode, link))
+        return PerRole(
+            max(self.prefill_erlangs, self._links), max(decode, self._links / self._ingress_share)
+        )
 
     def flow(self, replicas: PerRole[int]) -> float:
         """Share of the offered requests that the narrowest stage can carry, at most 1.

@@ -52,13 +52,21 @@ class PrefillLaw(_Law):
 class TransferLaw(_Law):
     """KV hand-off of n tokens: base + exposed*n*bytes_per_token/bandwidth seconds.
 
-    The bandwidth is one replica's, per direction; a link is shared by the transfers on it.
+    The bandwidth is one replica's: out of prefill, and into decode too, unless decode has a card of
+    another speed, `ingress_bytes_per_second`. A link is shared by the transfers on it.
     """
 
     base_seconds: NonNegativeFloat
     bytes_per_token: PositiveFloat
     bytes_per_second: PositiveFloat
+    ingress_bytes_per_second: PositiveFloat | None = None
     exposed_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
+
+    @property
+    def ingress_share(self) -> float:
+        """What a decode replica can take in, over what a prefill replica can send."""
+        ingress = self.ingress_bytes_per_second
+        return 1.0 if ingress is None else ingress / self.bytes_per_second
 
 
 class DecodeLaw(_Law):

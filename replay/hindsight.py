@@ -70,7 +70,7 @@ class Hindsight:
         law, replica = self.scene.truth.transfer, self._replica
         prompts_per_second = float(self.burst_erlangs.max()) / replica.prompt_seconds
         bytes_per_prompt = replica.input_tokens * law.bytes_per_token
-        return prompts_per_second * bytes_per_prompt / law.bytes_per_second
+        return prompts_per_second * bytes_per_prompt / (law.bytes_per_second * law.ingress_share)
 
     @cached_property
     def _replica(self) -> Replica:

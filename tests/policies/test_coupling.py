@@ -11,7 +11,7 @@ from policies.coupling import least_that, share_out, solve
 from policies.demand import Demand, Shape
 from policies.lengths import Lengths
 from policies.profile import builtin
-from policies.types import Binding, PerRole
+from policies.types import Binding, PerRole, Role
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 
@@ -194,6 +194,26 @@ def test_a_narrow_link_is_paid_for_with_replicas_on_the_narrow_side():
     )
     wide, narrow = (solve(demand(20), profile, PolicySettings()) for profile in (PROFILE, slow))
     assert narrow.replicas.decode > wide.replicas.decode
+
+
+@pytest.mark.parametrize(
+    ("egress", "ingress", "grows"),
+    [
+        pytest.param(1e9, 40e9, Role.PREFILL, id="prefill's cards are the limit"),
+        pytest.param(40e9, 1e9, Role.DECODE, id="decode's cards are the limit"),
+    ],
+)
+def test_replicas_are_added_on_the_side_whose_cards_are_slower(egress, ingress, grows):
+    cards = {"bytes_per_second": egress, "ingress_bytes_per_second": ingress}
+    slow = PROFILE.model_copy(update={"transfer": PROFILE.transfer.model_copy(update=cards)})
+    wide, narrow = (solve(demand(60), profile, PolicySettings()) for profile in (PROFILE, slow))
+    added = narrow.replicas.zip(wide.replicas).map(lambda pair: pair[0] - pair[1])
+    assert added[grows] > 2 * max(added.but(grows, 0))
+    assert narrow.capacity.link_utilisation(narrow.replicas) < 1.0
+    fewer = narrow.replicas.but(grows, narrow.replicas[grows] - 1)
+    assert narrow.capacity.link_utilisation(fewer) > narrow.capacity.link_utilisation(
+        narrow.replicas
+    )
 
 
 @given(
