@@ -10,7 +10,7 @@ from functools import cache
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
-from policies.profile import Profile
+from policies.profile import Profile, with_wide_links
 from policies.types import Binding, Expectation, PerRole, Role
 
 # Times what keeps up with the load: what that cannot do, no number of replicas is asked to.
@@ -19,6 +19,8 @@ _PLENTY = 3
 _TOLERATED_MISSES = 5
 # What a move of replicas between the sides must gain, in flow or attainment.
 _WORTH_A_MOVE = 0.05
+# Utilisation of a KV link below which it is not looked at as what binds.
+_BUSY_LINK = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +346,7 @@ class Lattice:
         if pair[role] <= self.low[role]:
             return Binding.MINIMUM
         fewer = pair.but(role, pair[role] - 1)
-        if self.capacity.link_utilisation(fewer) >= 0.9 > self.capacity.link_utilisation(pair):
+        if self._link_binds(pair, fewer):
             return Binding.KV_LINK
         if role is Role.PREFILL:
             return Binding.TTFT
@@ -352,6 +354,15 @@ class Lattice:
         if lost.decode >= lost.prefill:
             return Binding.ITL
         return Binding.KV_MEMORY if self.capacity.batch_limit_is_memory else Binding.MAX_SEQUENCES
+
+    def _link_binds(self, pair: PerRole[int], fewer: PerRole[int]) -> bool:
+        """Whether fewer replicas have a busier link, and would do were it as wide as any."""
+        busy = self.capacity.link_utilisation(fewer)
+        if busy < _BUSY_LINK or busy <= self.capacity.link_utilisation(pair):
+            return False
+        wide = Lattice(replace(self.capacity, profile=with_wide_links(self.capacity.profile)))
+        ttft, itl = wide.attainments(fewer)
+        return ttft * itl >= self.required
 
     def shortfall(self, pair: PerRole[int], *, feasible: bool) -> str | None:
         """What is missing, in words; None when the objective is met."""

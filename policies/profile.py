@@ -106,6 +106,14 @@ class Profile(_Law):
         return PerRole(self.prefill_gpus_per_replica, self.decode_gpus_per_replica)
 
 
+def with_wide_links(profile: Profile) -> Profile:
+    """The same replicas on links that a hand-off does not wait for."""
+    wide = profile.transfer.model_copy(
+        update={"bytes_per_second": 1e18, "ingress_bytes_per_second": None}
+    )
+    return profile.model_copy(update={"transfer": wide})
+
+
 def builtin_names() -> list[str]:
     """List the profiles that ship with the planner."""
     folder = resources.files("policies.profiles")

@@ -122,6 +122,16 @@ def test_the_binding_constraint_is_named(wanted, limits, binding):
     assert set(solve(wanted, PROFILE, limits).binding) == binding
 
 
+@pytest.mark.parametrize("ttft_seconds", [5.0, 20.0])
+@pytest.mark.parametrize("rate", [20.0, 60.0])
+def test_a_link_that_binds_is_named_however_busy_it_is(rate, ttft_seconds):
+    """At 20 s the pair's link may be 95% busy, at 5 s no more than 80%: either way it is why."""
+    cards = PROFILE.transfer.model_copy(update={"bytes_per_second": 1e9})
+    narrow = PROFILE.model_copy(update={"transfer": cards})
+    solution = solve(demand(rate), narrow, PolicySettings(slo=Slo(ttft_seconds=ttft_seconds)))
+    assert solution.binding == (Binding.KV_LINK,)
+
+
 def test_scarcity_buys_attainment_where_it_is_worth_most_not_in_proportion():
     free = solve(demand(60), PROFILE, PolicySettings())
     short = solve(demand(60), PROFILE, PolicySettings(gpu_budget=free.gpus - 2))
