@@ -15,7 +15,7 @@ Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
 
 class _Law(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PrefillLaw(_Law):
