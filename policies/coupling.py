@@ -19,6 +19,8 @@ _PLENTY = 3
 _TOLERATED_MISSES = 5
 # What a move of replicas between the sides must gain, in flow or attainment.
 _WORTH_A_MOVE = 0.05
+# Of attainment or flow: replicas of one role that gain no more, all together, are idle.
+_NO_GAIN = 0.002
 # Utilisation of a KV link below which it is not looked at as what binds.
 _BUSY_LINK = 0.3
 
@@ -64,7 +66,7 @@ def solve(
     pair = lattice.cheapest(in_place)
     feasible = pair is not None
     if pair is None:
-        pair = lattice.best_beside(in_place)
+        pair = lattice.without_idle(lattice.best_beside(in_place))
     elif in_place and lattice.gpus(in_place) < lattice.gpus(pair) and lattice.tolerates(in_place):
         pair = in_place
     return Solution(
@@ -84,8 +86,9 @@ def share_out(solution: Solution, now: Demand, in_place: PerRole[int]) -> Soluti
     side against more is taken from the other, which needs it now.
     """
     asked = solution.capacity
-    pair = Lattice(replace(asked, demand=now)).best_beside(in_place)
-    lattice = Lattice(asked)
+    lattice, lattice_now = Lattice(asked), Lattice(replace(asked, demand=now))
+    pair = lattice_now.best_beside(in_place)
+    pair = lattice.without_idle(pair).zip(lattice_now.without_idle(pair)).map(max)
     return replace(
         solution,
         replicas=pair,
@@ -294,6 +297,25 @@ class Lattice:
         """The same, or the pair in place where a move of replicas would gain too little."""
         pair = self.best_within_bounds()
         return in_place if in_place and not self.worth_moving(in_place, pair) else pair
+
+    def without_idle(self, pair: PerRole[int]) -> PerRole[int]:
+        """Give back what gains nothing because the other role has all there may be of it.
+
+        Example: 5 prefill replicas at most, where 6 would do, have 62.7% of requests in time beside
+        3 decode replicas, 62.9% beside 5, and 63.1% beside 64.
+        """
+        flow, (ttft, itl) = self.capacity.flow(pair), self.attainments(pair)
+
+        def as_good(count: int) -> bool:
+            fewer = pair.but(role, count)
+            now = (self.capacity.flow(fewer), *self.attainments(fewer))
+            return all(a >= b - _NO_GAIN for a, b in zip(now, (flow, ttft, itl), strict=True))
+
+        for role, other in ((Role.DECODE, Role.PREFILL), (Role.PREFILL, Role.DECODE)):
+            if pair[other] >= self.high[other]:
+                least = least_that(as_good, min(self.low[role], pair[role]), pair[role], pair[role])
+                pair = pair.but(role, least or pair[role])
+        return pair
 
     def _within_bounds(self, pair: PerRole[int]) -> bool:
         bounded = all(self.low[role] <= pair[role] <= self.high[role] for role in Role)

@@ -72,7 +72,8 @@ def test_the_solve_equals_brute_force(wanted, slo, budget, gpus):
         assert solution.replicas in meeting
     else:
         best = max(joint(capacity, p) for p in affordable)
-        assert joint(capacity, solution.replicas) == pytest.approx(best, abs=2e-6)
+        capped = 10 in solution.replicas  # then what gains less than 0.2 points is given back
+        assert joint(capacity, solution.replicas) >= best - (4e-3 if capped else 2e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -139,6 +140,34 @@ def test_scarcity_buys_attainment_where_it_is_worth_most_not_in_proportion():
     assert short.gpus <= free.gpus - 2
     assert Binding.BUDGET in short.binding
     assert f"{free.gpus} would be needed" in short.shortfall
+
+
+@pytest.mark.parametrize("gpu_budget", [None, 120])
+@pytest.mark.parametrize(
+    ("capped", "most"),
+    [
+        pytest.param(Role.PREFILL, 2, id="prefill falls behind"),
+        pytest.param(Role.PREFILL, 5, id="prefill falls short"),
+        pytest.param(Role.DECODE, 1, id="decode falls behind"),
+    ],
+)
+def test_a_role_at_its_maximum_is_not_made_up_for_with_idle_replicas(capped, most, gpu_budget):
+    free = solve(demand(60), PROFILE, PolicySettings()).replicas
+    limits = PolicySettings(gpu_budget=gpu_budget).model_copy(
+        update={capped.value: RoleSettings(max_replicas=most)}
+    )
+    solution = solve(demand(60), PROFILE, limits)
+    other = Role.DECODE if capped is Role.PREFILL else Role.PREFILL
+    assert not solution.feasible
+    assert solution.replicas[capped] == most
+    assert solution.replicas[other] <= 2 * free[other]
+    all_of_other = PerRole(64, 64).but(capped, most)
+    assert joint(solution.capacity, solution.replicas) >= (
+        joint(solution.capacity, all_of_other) - 0.004
+    )
+    assert solution.capacity.flow(solution.replicas) >= (
+        solution.capacity.flow(all_of_other) - 0.004
+    )
 
 
 @pytest.mark.parametrize(
