@@ -16,16 +16,17 @@ from policies.types import GpuCap, Limiter, PerRole, Role, Trust
 class Context:
     """What guards may look at.
 
-    `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
-    desired, `recent` the raw sizes that scale-in looks back on, `rises` the last scale-outs,
-    `doubts` what forbids to trust the metrics in full. `slot_begins` in the first tick of a slot
-    for scale-in.
+    `wanted` is the solve's own pair, `planned` the first move towards it, `kept` what a queue needs
+    of what there is, `current` the pools' desired, `recent` the raw sizes that scale-in looks back
+    on, `rises` the last scale-outs, `doubts` what forbids to trust the metrics in full.
+    `slot_begins` in the first tick of a slot for scale-in.
     """
 
     now_seconds: float
     current: PerRole[int]
     wanted: PerRole[int]
     planned: PerRole[int]
+    kept: PerRole[int]
     recent: tuple[Sized, ...]
     rises: Rises
     gpus_per_replica: PerRole[int]
@@ -49,6 +50,12 @@ def follow_plan(target: PerRole[int], context: Context) -> tuple[PerRole[int], s
     """Take the first move towards the pair wanted, which may not be all of it."""
     del target
     return context.planned, "that is the cheapest way there, start-ups and misses counted"
+
+
+def keep_for_queue(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Give back nothing of a role that has a queue to work off."""
+    kept = target.zip(context.kept).map(max)
+    return kept, "nothing of a role is given back while it has a queue to work off"
 
 
 def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -201,6 +208,7 @@ def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 # The order is part of the meaning: what delays a change comes before what may never be broken.
 GUARDS: tuple[Guard, ...] = (
     follow_plan,
+    keep_for_queue,
     stabilise_scale_in,
     hold_rise,
     scale_in_by_slots,

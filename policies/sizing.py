@@ -29,12 +29,14 @@ _SURE = 2.0 * math.sqrt(2.0)
 class Sizing:
     """The pair wanted, the first move towards it, what of that will last, and notes.
 
+    Of what there is, `kept` are those that a queue needs, whatever the move would give back.
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
     `now` is the level of the load that is seen, without what waits.
     """
 
     solution: Solution
     planned: PerRole[int]
+    kept: PerRole[int]
     lasting: PerRole[int]
     now: Load
     notes: tuple[str, ...]
@@ -76,7 +78,7 @@ class Circumstances:
             lambda role: (wanted if lacks[role] else beside).solution.replicas[role]
         )
         solution = replace(beside.solution, replicas=replicas)
-        return replace(beside, solution=solution, planned=replicas)
+        return replace(beside, solution=solution, planned=replicas, kept=replicas)
 
     def _size(self, settings: PolicySettings) -> Sizing:
         """Size for the outlook and for the work that waits."""
@@ -105,9 +107,9 @@ class Circumstances:
             demand = drained(demand, waiting, profile, settings.drain_seconds)
             solution = solve(demand, profile, settings, current)
             planned = solution.replicas
-        planned = self._kept(planned)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
+        told = tuple(note for note in notes if note)
+        return Sizing(solution, planned, self._kept(planned), lasting, seen.now, told)
 
     def _surely(self, planned: PerRole[int], solution: Solution) -> PerRole[int]:
         """What is planned, and of what that would give back, no more than is surely right.

@@ -202,7 +202,11 @@ def test_nothing_on_its_way_to_a_queue_is_cancelled():
         PoolState(desired_replicas=2, ready_replicas=2),
     )
     queued = seen(0, 20.0, waiting_requests=PerRole(3000.0, 0.0))
-    assert engine.decide(queued, on_their_way, Memory(), 0.0)[0].target.prefill == 12
+    decision, _ = engine.decide(queued, on_their_way, Memory(), 0.0)
+    assert decision.target.prefill == 12
+    kept = next(limiter for limiter in decision.limiters if limiter.name == "keep_for_queue")
+    assert kept.before.prefill < kept.after.prefill == 12
+    assert "a queue to work off" in kept.why
     calm = seen(0, 20.0)
     assert engine.decide(calm, on_their_way, Memory(), 0.0)[0].target.prefill < 12
 
