@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,4 +28,20 @@ def trailing_mean(seconds: Floats, values: Floats, window_seconds: float) -> Flo
     inside = counts[last] - counts[first]
     means = np.full(len(seconds), np.nan)
     np.divide(sums[last] - sums[first], inside, out=means, where=inside > 0)
+    return means
+
+
+def trailing_means(
+    seconds: Sequence[float], values: Sequence[float], window_seconds: float
+) -> Sequence[float]:
+    """The same of a few dozen known samples, where arrays would take longer than the sums."""
+    if window_seconds <= 0.0:
+        return values
+    sums = (0.0, *accumulate(values))
+    means, first = [], 0
+    for last, at in enumerate(seconds, start=1):
+        # A sample is always inside its own window, however short that is.
+        while first < last - 1 and seconds[first] <= at - window_seconds:
+            first += 1
+        means.append((sums[last] - sums[first]) / (last - first))
     return means

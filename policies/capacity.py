@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from policies.config import PolicySettings
-from policies.demand import DISPERSION_BIN_SECONDS, Demand, prefill_seconds
+from policies.demand import DISPERSION_BIN_SECONDS, Demand
 from policies.lengths import Lengths
-from policies.profile import Profile, Tokens
-from policies.queueing import ENDLESS_WAIT, NO_WAIT, Floats, Wait, batch_at_most, wait_of_pool
+from policies.prefill import PrefillStage
+from policies.profile import Profile
+from policies.queueing import ENDLESS_WAIT, NO_WAIT, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
 
 
@@ -68,94 +67,35 @@ class Capacity:
         return self.demand.shape.prompt_tokens
 
     @cached_property
-    def _service_seconds(self) -> Floats:
-        """Prefill time of each point of the prompt length distribution."""
-        hit = self.demand.shape.prefix_hit_fraction
-        return prefill_seconds(self.profile.prefill, self._prompts.points, hit)
-
-    @cached_property
-    def ttft_objective_seconds(self) -> Floats:
-        """Time to first token allowed for each point of the prompt length distribution."""
-        return self.settings.slo.ttft_objective_seconds(self._prompts.points)
-
-    @cached_property
-    def service_seconds_mean(self) -> float:
-        """Mean prefill time of one prompt."""
-        return float(self._prompts.shares @ self._service_seconds)
+    def _points(self) -> tuple[tuple[float, float, float], ...]:
+        """Share, tokens and prefill time of each point of the prompt length distribution."""
+        prompts, hit = self._prompts, self.demand.shape.prefix_hit_fraction
+        alone, per_token, per_square = self.profile.prefill.by_prompt_tokens(hit)
+        return tuple(
+            [
+                (share, tokens, alone + tokens * (per_token + tokens * per_square))
+                for share, tokens in zip(prompts.weights, prompts.tokens, strict=True)
+            ]
+        )
 
     @property
     def unqueued_seconds_max(self) -> float:
         """TTFT of the longest prompt in a full iteration that it does not wait for."""
-        longest = float(self._service_seconds.max())
+        longest = max(seconds for _, _, seconds in self._points)
         transfer = self.transfer_seconds(max(self._prompts.tokens), 0.0)
-        return longest + self._full_iteration_seconds + transfer + self.iteration_seconds(1.0)
+        full = self.prefill.full_iteration_seconds
+        return longest + full + transfer + self.iteration_seconds(1.0)
 
     @cached_property
-    def _service_cv2(self) -> float:
-        mean, square = self.service_seconds_mean, self._prompts.shares @ self._service_seconds**2
-        return float(square) / mean**2 - 1 if mean > 0 else 0.0
-
-    @cached_property
-    def requests_per_second(self) -> float:
-        """Request rate that the planned prefill load stands for."""
-        mean = self.service_seconds_mean
-        return self.demand.load.prefill_erlangs / mean if mean > 0 else 0.0
-
-    @cached_property
-    def _prompts_per_iteration(self) -> float:
-        """Prompts that fill an iteration: three of 2,730 tokens fit 8,192."""
-        return max(self.profile.prefill.token_budget / max(self._new_tokens_mean, 1.0), 1.0)
-
-    @cached_property
-    def _batched_service_seconds(self) -> float:
-        """Mean share of an iteration that a prompt takes where prompts fill it."""
-        shared = 1.0 - 1.0 / self._prompts_per_iteration
-        return self.service_seconds_mean - shared * self.profile.prefill.base_seconds
-
-    @property
-    def _prompt_tokens_mean(self) -> float:
-        return self._prompts.mean
-
-    @property
-    def _new_tokens_mean(self) -> float:
-        return self._prompt_tokens_mean * (1.0 - self.demand.shape.prefix_hit_fraction)
+    def prefill(self) -> PrefillStage:
+        """Prefill pools of any size."""
+        pooled = self.settings.routing == "least_loaded"
+        return PrefillStage.of(self.profile.prefill, self.demand, pooled=pooled)
 
     @cached_property
     def prefill_erlangs(self) -> float:
-        """Least replicas that can keep up, iterations being full."""
-        return self.requests_per_second * self._batched_service_seconds
-
-    def prefill_wait(self, replicas: int) -> Wait:
-        """Wait in front of a prefill pool; round robin splits it into queues of one server.
-
-        A prompt that finds all replicas busy is done at the end of an iteration that others share,
-        as many as usually wait (1/(1 - utilisation)), at most a full one; its own time in that is
-        no wait. Checked against the plant in tests/replay/test_prediction.py.
-        """
-        pooled = self.settings.routing == "least_loaded"
-        queues = 1 if pooled else replicas
-        wait = wait_of_pool(
-            replicas // queues,
-            self.prefill_erlangs / queues,
-            self._batched_service_seconds,
-            self.demand.arrival_dispersion / queues,  # of every n-th arrival alone
-            self._service_cv2,
-        )
-        idle = max(1.0 - self.prefill_erlangs / replicas, 1e-9)
-        filled = min(1.0 / (idle * self._prompts_per_iteration), 1.0)
-        others_seconds = filled * self._full_iteration_seconds - self.service_seconds_mean
-        return Wait(wait.probability, wait.rate_per_second, max(others_seconds, 0.0))
-
-    @cached_property
-    def _full_iteration_seconds(self) -> float:
-        law = self.profile.prefill
-        tokens = law.token_budget
-        context = max(self._new_tokens_mean, 1.0)
-        return (
-            law.base_seconds
-            + law.seconds_per_token * tokens
-            + law.seconds_per_squared_token * tokens * min(context, tokens)
-        )
+        """Least prefill replicas that can keep up."""
+        return self.prefill.erlangs
 
     def link_utilisation(self, replicas: PerRole[int]) -> float:
         """Utilisation of the busier side: prefill's egress or decode's ingress."""
@@ -165,15 +105,21 @@ class Capacity:
     def _links(self) -> float:
         """Replicas of either role whose links together just carry the hand-offs."""
         law = self.profile.transfer
-        transfers_per_second = self.requests_per_second + self.demand.extra_transfers_per_second
-        bytes_per_second = transfers_per_second * self._prompt_tokens_mean * law.bytes_per_token
+        extra = self.demand.extra_transfers_per_second
+        transfers_per_second = self.prefill.requests_per_second + extra
+        bytes_per_second = transfers_per_second * self._prompts.mean * law.bytes_per_token
         return bytes_per_second / law.bytes_per_second
 
-    def transfer_seconds(self, prompt_tokens: Tokens, link_utilisation: float) -> Tokens:
-        """KV hand-off time on a link shared by processor sharing (mean slowdown 1/(1-rho))."""
+    def transfer_seconds(self, prompt_tokens: float, link_utilisation: float) -> float:
+        """KV hand-off time of a prompt."""
+        per_token = self._transfer_seconds_per_token(link_utilisation)
+        return self.profile.transfer.base_seconds + per_token * prompt_tokens
+
+    def _transfer_seconds_per_token(self, link_utilisation: float) -> float:
+        """On a link shared by processor sharing, whose mean slowdown is 1/(1-rho)."""
         law = self.profile.transfer
-        alone = law.exposed_fraction * prompt_tokens * law.bytes_per_token / law.bytes_per_second
-        return law.base_seconds + alone / max(1.0 - link_utilisation, 1e-9)
+        alone = law.exposed_fraction * law.bytes_per_token / law.bytes_per_second
+        return alone / max(1.0 - link_utilisation, 1e-9)
 
     def link_wait(self, replicas: PerRole[int]) -> Wait:
         """Wait of a burst in front of the link; of Poisson arrivals, sharing is wait enough.
@@ -186,7 +132,7 @@ class Capacity:
         if clumps <= 0.0:
             return NO_WAIT
         law, links = self.profile.transfer, min(replicas.prefill, replicas.decode)
-        alone = self._prompt_tokens_mean * law.bytes_per_token / law.bytes_per_second
+        alone = self._prompts.mean * law.bytes_per_token / law.bytes_per_second
         return wait_of_pool(1, self.link_utilisation(replicas), alone / links, clumps, 0.0)
 
     @cached_property
@@ -286,36 +232,45 @@ class Capacity:
         return Wait(probability, (served - offered) / variability)
 
     def ttft_attainment(
+        self, replicas: PerRole[int], wait: Wait, decode: DecodeState, relief_seconds: float = 0.0
+    ) -> float:
+        """Share of prompts whose first token comes within the objective, or so much later."""
+        slo = self.settings.slo
+        allowed_seconds = slo.ttft_seconds + relief_seconds
+        per_token = slo.ttft_seconds_per_input_token
+        return self._ttft_within(replicas, wait, decode, allowed_seconds, per_token)
+
+    def _ttft_within(
         self,
         replicas: PerRole[int],
         wait: Wait,
         decode: DecodeState,
-        allowed_seconds: Floats | float,
+        seconds: float,
+        seconds_per_token: float = 0.0,
     ) -> float:
-        """Share of prompts whose first token comes within the time allowed for each length."""
+        """Share of prompts whose first token comes within a time that may grow with the prompt.
+
+        Plain floats: the lengths are a dozen or so, too few for arrays to be quicker.
+        """
         link = self.link_utilisation(replicas)
         if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
             return 0.0
-        law = self.profile.transfer
-        fixed = decode.itl_mean_seconds + law.base_seconds
-        per_token = self.transfer_seconds(1.0, link) - law.base_seconds
-        unqueued = self._service_seconds + fixed + per_token * self._prompts.points
-        left = allowed_seconds - unqueued
-        late, link_wait = wait.tail_after(decode.admission_wait, left), self.link_wait(replicas)
+        late, link_wait = wait.after(decode.admission_wait), self.link_wait(replicas)
         if not link_wait.within(wait):
-            late = np.maximum(late, link_wait.tail_after(decode.admission_wait, left))
-        return float(self._prompts.shares @ (1.0 - late))
+            late = _later_of(late, link_wait.after(decode.admission_wait))
+        left = seconds - decode.itl_mean_seconds - self.profile.transfer.base_seconds
+        per_token = seconds_per_token - self._transfer_seconds_per_token(link)
+        in_time = 0.0
+        for share, tokens, service in self._points:
+            in_time += share * (1.0 - late(left + per_token * tokens - service))
+        return in_time
 
     def ttft_mean_seconds(self, replicas: PerRole[int]) -> float:
         """Mean time to first token; infinite when a stage cannot keep up."""
         link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
-        transfer = self.transfer_seconds(self._prompt_tokens_mean, link)  # linear in tokens
+        transfer = self.transfer_seconds(self._prompts.mean, link)  # linear in tokens
         after = transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
-        return self.prefill_mean_seconds(replicas.prefill) + after
-
-    def prefill_mean_seconds(self, replicas: int) -> float:
-        """Mean time that a prompt waits and is worked on in prefill."""
-        return self.prefill_wait(replicas).mean_seconds + self.service_seconds_mean
+        return self.prefill.mean_seconds(replicas.prefill) + after
 
     @cached_property
     def least(self) -> PerRole[float]:
@@ -343,18 +298,16 @@ class Capacity:
 
     def expect(self, replicas: PerRole[int]) -> Expectation:
         """Predict what a pair delivers; percentiles are at the share the SLO asks for."""
-        wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
+        wait, decode = self.prefill.wait(replicas.prefill), self.decode(replicas.decode)
         slo = self.settings.slo
         ttft = _smallest(
-            lambda seconds: self.ttft_attainment(replicas, wait, decode, seconds),
+            lambda seconds: self._ttft_within(replicas, wait, decode, seconds),
             slo.attainment_fraction,
         )
         return Expectation(
             ttft_seconds=ttft,
             itl_seconds=self._itl_percentile(replicas.decode, slo.attainment_fraction),
-            ttft_attainment=self.ttft_attainment(
-                replicas, wait, decode, self.ttft_objective_seconds
-            ),
+            ttft_attainment=self.ttft_attainment(replicas, wait, decode),
             itl_attainment=decode.itl_attainment,
             carried_fraction=self.flow(replicas),
         )
@@ -369,10 +322,16 @@ class Capacity:
         """Best attainment of TTFT and of ITL with unlimited replicas: service times alone."""
         slo = self.settings.slo
         itl_alone = self.iteration_seconds(1.0)
-        transfer = self.transfer_seconds(self._prompts.points, 0.0)
-        alone = self._service_seconds + transfer + itl_alone
-        ttft = self._prompts.shares @ (alone <= self.ttft_objective_seconds)
-        return PerRole(float(ttft), 1.0 if itl_alone <= slo.itl_seconds else 0.0)
+        room = slo.ttft_seconds - itl_alone - self.profile.transfer.base_seconds
+        per_token = slo.ttft_seconds_per_input_token - self._transfer_seconds_per_token(0.0)
+        in_time = [share for share, n, alone in self._points if alone <= room + per_token * n]
+        return PerRole(sum(in_time), 1.0 if itl_alone <= slo.itl_seconds else 0.0)
+
+
+def _later_of(
+    one: Callable[[float], float], other: Callable[[float], float]
+) -> Callable[[float], float]:
+    return lambda seconds: max(one(seconds), other(seconds))
 
 
 def _smallest(share_within: Callable[[float], float], share: float) -> float:

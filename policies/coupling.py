@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 
-from policies.capacity import Capacity
+from policies.capacity import Capacity, DecodeState
 from policies.config import PolicySettings
 from policies.demand import Demand
 from policies.profile import Profile
+from policies.queueing import Wait
 from policies.types import Binding, Expectation, PerRole, Role
 
 # Times what keeps up with the load: what that cannot do, no number of replicas is asked to.
@@ -128,12 +128,13 @@ class Lattice:
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
         self.cost = capacity.profile.gpus_per_replica
-        self.low = capacity.settings.roles.map(lambda role: role.min_replicas)
-        self.high = capacity.settings.roles.map(lambda role: role.max_replicas)
+        prefill, decode = capacity.settings.roles
+        self.low = PerRole(prefill.min_replicas, decode.min_replicas)
+        self.high = PerRole(prefill.max_replicas, decode.max_replicas)
         self.budget = capacity.settings.gpu_budget or math.inf
-        self._wait = cache(capacity.prefill_wait)
-        self._decode = cache(capacity.decode)
-        self.attainments = cache(self._attainments)
+        self._waits: dict[int, Wait] = {}
+        self._decodes: dict[int, DecodeState] = {}
+        self._attained: dict[PerRole[int], PerRole[float]] = {}
         self.required = self._required()
 
     def _required(self) -> float:
@@ -163,21 +164,24 @@ class Lattice:
         """What a pair costs."""
         return pair.prefill * self.cost.prefill + pair.decode * self.cost.decode
 
-    def _attainments(self, pair: PerRole[int]) -> PerRole[float]:
+    def attainments(self, pair: PerRole[int]) -> PerRole[float]:
         """TTFT and ITL attainment to plan with: an objective out of reach is not held against."""
-        capacity = self.capacity
-        decode = self._decode(pair.decode)
+        if pair not in self._attained:
+            self._attained[pair] = self._judged(pair)
+        return self._attained[pair]
+
+    def _judged(self, pair: PerRole[int]) -> PerRole[float]:
+        capacity, attainable = self.capacity, self.capacity.attainable
+        if pair.prefill not in self._waits:
+            self._waits[pair.prefill] = capacity.prefill.wait(pair.prefill)
+        if pair.decode not in self._decodes:
+            self._decodes[pair.decode] = capacity.decode(pair.decode)
+        wait, decode = self._waits[pair.prefill], self._decodes[pair.decode]
         # Where no prompt can meet the objective, waits rather than service are held to it.
-        relief = 0.0 if capacity.attainable.prefill else capacity.unqueued_seconds_max
-        ttft = capacity.ttft_attainment(
-            pair,
-            self._wait(pair.prefill),
-            decode,
-            capacity.ttft_objective_seconds + relief,
-        )
+        relief = 0.0 if attainable.prefill else capacity.unqueued_seconds_max
+        ttft = capacity.ttft_attainment(pair, wait, decode, relief)
         stable = decode.itl_mean_seconds < math.inf
-        itl = decode.itl_attainment if capacity.attainable.decode else float(stable)
-        return PerRole(ttft, itl)
+        return PerRole(ttft, decode.itl_attainment if attainable.decode else float(stable))
 
     def meets(self, pair: PerRole[int]) -> bool:
         """Whether a pair meets the objective."""

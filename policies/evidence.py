@@ -11,7 +11,7 @@ from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
 from policies.profile import Profile
-from policies.types import Observation, PerRole, PoolState, Role
+from policies.types import Observation, PerRole, PoolState
 
 _STEP = 0.05
 _BUSIEST = 0.9  # beyond it the mean wait is too steep a function of everything to learn from
@@ -80,19 +80,18 @@ class Witness:
         observed = self.observation.ttft.mean_seconds
         if not observed:
             return None
-        prefill = calibration.prefill
-        slower = calibration.but(Role.PREFILL, replace(prefill, mean=prefill.mean + _STEP))
-        here, there = self._capacity(calibration), self._capacity(slower)
-        ready = self._ready.prefill
-        if there.prefill_erlangs > _BUSIEST * ready:
+        capacity, ready = self._capacity(calibration), self._ready.prefill
+        here = capacity.prefill
+        slower = here.slowed(math.exp(_STEP))
+        if slower.erlangs > _BUSIEST * ready:
             return None
-        predicted = here.ttft_mean_seconds(self._ready)
+        predicted = capacity.ttft_mean_seconds(self._ready)
         if not math.isfinite(predicted):
             return None
         # Of the TTFT, only the time in prefill moves with what is believed of prefill.
-        longer = there.prefill_mean_seconds(ready) - here.prefill_mean_seconds(ready)
+        longer = slower.mean_seconds(ready) - here.mean_seconds(ready)
         slope = math.log1p(longer / predicted) / _STEP
-        waited = here.prefill_wait(ready).mean_seconds / predicted
+        waited = here.wait(ready).mean_seconds / predicted
         noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
         return Evidence(math.log(observed / predicted), slope, noise)
 

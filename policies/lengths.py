@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
+from operator import mul
 from statistics import NormalDist
 
 import numpy as np
@@ -99,11 +100,16 @@ class Lengths:
     @cached_property
     def mean(self) -> float:
         """Mean token count."""
-        return float(self.shares @ self.points)
+        return _dot(self.weights, self.tokens)
 
-    def average(self, value: Callable[[Floats], Floats]) -> float:
-        """Expected `value` of a request's length; it is given all lengths at once."""
-        return float(self.shares @ value(self.points))
+    @cached_property
+    def moments(self) -> tuple[float, float, float, float]:
+        """Means of the token count and of its square, cube and fourth power."""
+        tokens, weights = self.tokens, self.weights
+        square = [n * n for n in tokens]
+        cube = map(mul, square, tokens)
+        fourth = map(mul, square, square)
+        return self.mean, _dot(weights, square), _dot(weights, cube), _dot(weights, fourth)
 
     def pooled(self, newer: Lengths, share: float) -> Lengths:
         """Both together, the newer ones making up `share` of them; at most 15 points."""
@@ -125,6 +131,10 @@ class Lengths:
     def scaled_to_mean(self, mean_tokens: float) -> Lengths:
         """The same shape with another mean."""
         return self.scaled(mean_tokens / self.mean) if self.mean > 0 else self
+
+
+def _dot(weights: Iterable[float], values: Iterable[float]) -> float:
+    return float(sum(map(mul, weights, values)))
 
 
 @cache

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betainc, gammaincc
-
-Floats = NDArray[np.float64]
 
 _NEVER = 1e-9
 
@@ -61,32 +58,45 @@ class Wait:
             and self.rate_per_second >= other.rate_per_second
         )
 
-    def tail(self, seconds: Floats) -> Floats:
-        """P(W > seconds), for times of any shape."""
-        beyond = np.maximum(seconds - self.least_seconds, 0.0)
-        waiting = self.probability * np.exp(-self.rate_per_second * beyond)
-        return np.asarray(np.where(seconds < 0.0, 1.0, waiting))
+    def tail(self, seconds: float) -> float:
+        """P(W > seconds)."""
+        if seconds < 0.0:
+            return 1.0
+        beyond = seconds - self.least_seconds
+        if beyond <= 0.0:
+            return self.probability
+        return self.probability * math.exp(-self.rate_per_second * beyond)
 
-    def tail_after(self, other: Wait, seconds: Floats) -> Floats:
+    def after(self, other: Wait) -> Callable[[float], float]:
         """P(this wait + an independent other one > seconds); the other has no least time."""
         if other.probability < _NEVER:
-            return self.tail(seconds)
+            return self.tail
         if self.rate_per_second <= 0.0 or other.rate_per_second <= 0.0:
             # An overloaded stage: its wait has no stationary law.
-            return np.maximum(self.tail(seconds), other.tail(seconds))
-        waiting = self._exponential_tail_after(other, seconds - self.least_seconds)
-        late = (1.0 - self.probability) * other.tail(seconds) + self.probability * waiting
-        return np.asarray(np.where(seconds < 0.0, 1.0, late))
+            return lambda seconds: max(self.tail(seconds), other.tail(seconds))
+        waiting = self._exponential_after(other)
 
-    def _exponential_tail_after(self, other: Wait, seconds: Floats) -> Floats:
+        def late(seconds: float) -> float:
+            if seconds < 0.0:
+                return 1.0
+            beyond = max(seconds - self.least_seconds, 0.0)
+            at_once = (1.0 - self.probability) * other.tail(seconds)
+            return at_once + self.probability * waiting(beyond)
+
+        return late
+
+    def _exponential_after(self, other: Wait) -> Callable[[float], float]:
         """P(Exp(this rate) + the other wait > seconds): two exponentials in sequence, or one."""
         a, b = self.rate_per_second, other.rate_per_second
         if math.isclose(a, b, rel_tol=1e-6):
             b *= 1 + 1e-6  # the two-rate form is continuous there, but divides by a - b
-        since = np.maximum(seconds, 0.0)
-        alone = np.exp(-a * since)
-        both = (b * alone - a * np.exp(-b * since)) / (b - a)
-        return np.asarray((1.0 - other.probability) * alone + other.probability * both)
+
+        def late(seconds: float) -> float:
+            alone = math.exp(-a * seconds)
+            both = (b * alone - a * math.exp(-b * seconds)) / (b - a)
+            return (1.0 - other.probability) * alone + other.probability * both
+
+        return late
 
 
 NO_WAIT = Wait(0.0, 1.0)

@@ -169,12 +169,11 @@ class Circumstances:
     @cached_property
     def _served_per_replica(self) -> float:
         """Prompts per second that a busy prefill replica takes, as fast as it is believed to be."""
-        factor = self.memory.calibration.map(lambda belief: belief.factor)
-        load = self.memory.loads[-1].slowed(factor.prefill)
-        demand = Demand(load=load, shape=self.shape)
-        capacity = Capacity(slowed(self.profile, factor), self.settings, demand)
-        each = capacity.prefill_erlangs
-        return capacity.requests_per_second / each if each > 0 else 0.0
+        now = Demand(load=self.memory.loads[-1], shape=self.shape)
+        as_told = Capacity(self.profile, self.settings, now).prefill
+        if as_told.erlangs <= 0.0:
+            return 0.0
+        return 1.0 / as_told.slowed(self.memory.calibration.prefill.factor).batched_seconds
 
     @cached_property
     def surge(self) -> float:

@@ -32,12 +32,7 @@ def bounded(most: int, **changes: object) -> PolicySettings:
 
 def joint(capacity: Capacity, pair: PerRole[int]) -> float:
     decode = capacity.decode(pair.decode)
-    ttft = capacity.ttft_attainment(
-        pair,
-        capacity.prefill_wait(pair.prefill),
-        decode,
-        capacity.ttft_objective_seconds,
-    )
+    ttft = capacity.ttft_attainment(pair, capacity.prefill.wait(pair.prefill), decode)
     return ttft * decode.itl_attainment
 
 
