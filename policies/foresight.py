@@ -9,8 +9,8 @@ from functools import cached_property
 
 from policies.calibration import Calibration, slowed
 from policies.capacity import Capacity
-from policies.coupling import Lattice
 from policies.demand import Demand, Load
+from policies.lattice import Lattice
 from policies.profile import Profile
 from policies.types import LoadForecast, Margin, PerRole, Prospect, Role
 

@@ -10,9 +10,10 @@ from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_r
 from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
-from policies.coupling import Lattice, Solution, share_out, solve
+from policies.coupling import Solution, share_out, solve
 from policies.demand import Demand, Load, Shape
 from policies.facts import short_of, supply
+from policies.lattice import Lattice
 from policies.level import Levels
 from policies.memory import Memory
 from policies.outlook import floor, outlook
