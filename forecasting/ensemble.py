@@ -65,15 +65,15 @@ def choose(
     standard errors are 2%). While a model that needs no fit leads, no other is used.
     """
     reference = names.index(REFERENCE)
-    fit = np.tile(taking_part, CALIBRATIONS)
-    fit &= evidence.forecasts() >= choosing.least_forecasts
+    known = evidence.forecasts().reshape(CALIBRATIONS, -1) >= choosing.least_forecasts
+    fit = (known & taking_part).ravel()
     shares = np.zeros(len(fit))
     if not fit[reference]:
         shares[reference] = 1.0
         return shares.reshape(CALIBRATIONS, -1)
     leader = evidence.leader(reference, fit)
     if names[leader % len(names)] in UNFITTED:
-        fit &= np.tile([name in UNFITTED for name in names], CALIBRATIONS)
+        fit &= [name in UNFITTED for name in names] * CALIBRATIONS
     errors = evidence.errors_above(leader, overlap)
     weights = np.where(fit, np.exp(-choosing.sharpness * errors), 0.0)
     best = np.argsort(-weights, kind="stable")[: choosing.most_candidates]

@@ -37,8 +37,9 @@ class Evidence:
         excess = charged[:, None] - charged
         known = ~np.isnan(excess)
         excess[~known] = 0.0
-        return replace(
-            self,
+        return Evidence(
+            charges=self.charges,
+            keep=self.keep,
             count=self.keep * self.count + known,
             excess=self.keep * self.excess + excess,
             square=self.keep * self.square + excess * excess,
@@ -91,7 +92,7 @@ class Evidence:
         Errors of forecasts that overlap are neither independent (each counts) nor one (count /
         overlap); the number that counts is taken between the two.
         """
-        error = np.sqrt(self.square[:, base] * np.sqrt(overlap))
+        error = np.sqrt(self.square[:, base] * overlap**0.5)
         return _ratio(self.excess[:, base], error)
 
     def leader(self, base: int, among: Bools) -> int:

@@ -47,7 +47,7 @@ class Ledger:
     @property
     def levels(self) -> Floats:
         """The quantiles of past scores to raise by now, shape (calibrations, models)."""
-        return np.array([self.quick.levels, np.repeat(self.slow.levels, len(self.names))])
+        return np.array([self.quick.levels, np.full(len(self.names), self.slow.levels)])
 
     @classmethod
     def empty(
@@ -107,15 +107,15 @@ class Ledger:
             return replace(self, open=rest)
         quick, slow, evidence = self.quick, self.slow, self.evidence
         for origin, truth in known:
-            losses = pinball(np.array(truth), origin.uppers, 1 - quick.asked_fraction)
+            losses = pinball(truth, origin.uppers, 1 - quick.asked_fraction)
             losses[:, np.isnan(origin.centres)] = np.nan
             evidence = evidence.after(losses.ravel())
             quick = quick.after(truth, origin.uppers[QUICK])
             slow = slow.after(truth, np.array([origin.upper]))
         return replace(
             self,
-            centres=np.vstack((self.centres, *(origin.centres for origin, _ in known)))[-limit:],
-            truths=np.append(self.truths, [truth for _, truth in known])[-limit:],
+            centres=np.concatenate((self.centres, [one.centres for one, _ in known]))[-limit:],
+            truths=np.concatenate((self.truths, [truth for _, truth in known]))[-limit:],
             quick=quick,
             slow=slow,
             evidence=evidence,
