@@ -20,14 +20,15 @@ from policies.types import Expectation, PerRole
 class BatchLaw:
     """How many sequences a decode pool of `pool` replicas holds; see `batch_at_most`.
 
-    Requests come in clumps, which widens the law as many times. `base_sequences` take as long as
-    an iteration without any.
+    Replicas that share one queue are one pool. Requests come in clumps, which widens the law as
+    many times. `base_sequences` take as long as an iteration without any.
     """
 
     pool: int
     clump: float
     base_sequences: float
     utilisation: float
+    itl_mean_seconds: float
 
     def at_most(self, batch: float, wider: float = 0.0) -> float:
         """P(each replica's batch <= `batch`) as an arriving request finds it, itself counted.
@@ -169,13 +170,12 @@ class Capacity:
 
     def decode(self, replicas: int) -> DecodeState:
         """State of a decode pool; see `batch_at_most` for the law of its batch."""
-        utilisation = self.decode_utilisation(replicas)
-        if utilisation >= 1.0:
-            return DecodeState(0.0, math.inf, ENDLESS_WAIT)
         law = self._batch_law(replicas)
+        if law is None:
+            return DecodeState(0.0, math.inf, ENDLESS_WAIT)
         return DecodeState(
             itl_attainment=law.at_most(self._batch_within_slo),
-            itl_mean_seconds=self._itl_mean_seconds(replicas),
+            itl_mean_seconds=law.itl_mean_seconds,
             admission_wait=self._admission_wait(replicas, self._found_full(law)),
         )
 
@@ -194,20 +194,19 @@ class Capacity:
         spread = self.demand.shape.context_cv2 * (1.0 - law.utilisation)
         return max(crowded, 1.0 - law.at_most(self._batch_in_memory, wider=spread))
 
-    def _pool(self, replicas: int) -> int:
-        """Replicas that share one queue."""
-        return replicas if self.settings.routing == "least_loaded" else 1
-
-    def _itl_mean_seconds(self, replicas: int) -> float:
-        alone = self.iteration_seconds(1.0 / self._pool(replicas))
-        return alone / (1.0 - self.decode_utilisation(replicas))
-
-    def _batch_law(self, replicas: int) -> BatchLaw:
+    def _batch_law(self, replicas: int) -> BatchLaw | None:
+        """The law of a pool's batches; None where it cannot keep up."""
+        utilisation = self.decode_utilisation(replicas)
+        if utilisation >= 1.0:
+            return None
+        pool = replicas if self.settings.routing == "least_loaded" else 1
+        itl_mean_seconds = self.iteration_seconds(1.0 / pool) / (1.0 - utilisation)
         return BatchLaw(
-            pool=self._pool(replicas),
-            clump=self._clump(self._itl_mean_seconds(replicas)),
+            pool=pool,
+            clump=self._clump(itl_mean_seconds),
             base_sequences=self.profile.decode.base_seconds / self._slope_seconds,
-            utilisation=self.decode_utilisation(replicas),
+            utilisation=utilisation,
+            itl_mean_seconds=itl_mean_seconds,
         )
 
     def _clump(self, itl_seconds: float) -> float:
@@ -313,9 +312,8 @@ class Capacity:
         )
 
     def _itl_percentile(self, replicas: int, share: float) -> float:
-        if self.decode_utilisation(replicas) >= 1.0:
-            return math.inf
-        return self.iteration_seconds(_smallest(self._batch_law(replicas).at_most, share))
+        law = self._batch_law(replicas)
+        return math.inf if law is None else self.iteration_seconds(_smallest(law.at_most, share))
 
     @cached_property
     def attainable(self) -> PerRole[float]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from policies.backlog import Congestion, diagnose, normal_queue
-from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, slowed
+from policies.calibration import Calibration, Correction, Evidence, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
@@ -68,10 +68,10 @@ class Witness:
         if self.elapsed_seconds <= 0:
             return None
         served_per_second = self._rate - queue_growth / self.elapsed_seconds
-        capacity = self._capacity(UNCALIBRATED)
-        if served_per_second <= 0 or capacity.prefill_erlangs <= 0:
+        erlangs = self._as_told.prefill.erlangs
+        if served_per_second <= 0 or erlangs <= 0:
             return None
-        planned_per_second = self._rate / capacity.prefill_erlangs * self._ready.prefill
+        planned_per_second = self._rate / erlangs * self._ready.prefill
         observed = planned_per_second / served_per_second
         return Evidence(math.log(observed) - correction.mean, 1.0, _FLOW_NOISE)
 
@@ -80,7 +80,7 @@ class Witness:
         observed = self.observation.ttft.mean_seconds
         if not observed:
             return None
-        capacity, ready = self._capacity(calibration), self._ready.prefill
+        capacity, ready = self._as_believed(calibration), self._ready.prefill
         here = capacity.prefill
         slower = here.slowed(math.exp(_STEP))
         if slower.erlangs > _BUSIEST * ready:
@@ -104,7 +104,7 @@ class Witness:
         if self.calm_seconds <= self.observation.window_seconds + stay_seconds:
             return None  # what a backlog released is in the batches, beside what arrives
         batch = self._rate * shape.output_tokens_mean * observed / self._ready.decode
-        capacity = self._capacity(UNCALIBRATED)
+        capacity = self._as_told
         predicted = capacity.iteration_seconds(min(batch, capacity.batch_limit))
         return Evidence(math.log(observed / predicted) - correction.mean, 1.0, _ITL_NOISE)
 
@@ -116,7 +116,12 @@ class Witness:
     def _ready(self) -> PerRole[int]:
         return self.pools.map(lambda pool: pool.ready_replicas)
 
-    def _capacity(self, belief: Calibration) -> Capacity:
+    @property
+    def _as_told(self) -> Capacity:
+        """Replicas as the profile has them."""
+        return Capacity(self.profile, self.settings, self.demand)
+
+    def _as_believed(self, belief: Calibration) -> Capacity:
         factor = belief.map(lambda correction: correction.factor)
         demand = replace(self.demand, load=self.demand.load.slowed(factor.prefill))
         return Capacity(slowed(self.profile, factor), self.settings, demand)

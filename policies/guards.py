@@ -61,10 +61,12 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
 
     def within(seconds: float, role: Role) -> int:
         since = context.now_seconds - seconds
-        recent = (each.replicas[role] for each in context.recent if each.at_seconds > since)
+        recent = [each.replicas[role] for each in context.recent if each.at_seconds > since]
         return steadied(target[role], context.current[role], recent)
 
     def hold(role: Role) -> int:
+        if target[role] >= context.current[role]:
+            return target[role]
         held = within(window, role)
         single = held == context.current[role] - 1
         return within(SINGLE_STEP_WINDOWS * window, role) if single else held

@@ -136,7 +136,11 @@ class Memory:
 
     def sizes_since(self, seconds: float) -> tuple[Sized, ...]:
         """Raw sizes younger than that, oldest first."""
-        return tuple(sized for sized in self.sizes if sized.at_seconds > seconds)
+        return tuple([sized for sized in self.sizes if sized.at_seconds > seconds])
+
+    def sized_since(self, seconds: float) -> bool:
+        """Whether any raw size is younger than that."""
+        return any(sized.at_seconds > seconds for sized in reversed(self.sizes))
 
     def history(self, value: Callable[[Load], float]) -> list[float]:
         """One of the loads over time, aligned with `seconds`."""

@@ -125,6 +125,13 @@ class Circumstances:
         return PerRole.of(lambda role: max(planned[role], min(current[role], needed[role])))
 
     @property
+    def believed(self) -> PerRole[float]:
+        """By how much replicas are believed to be slower than their profile."""
+        if not self.settings.calibrate:
+            return PerRole(1.0, 1.0)
+        return self.memory.calibration.map(lambda belief: belief.factor)
+
+    @property
     def _slowness(self) -> PerRole[float]:
         """By how much replicas are taken to be slower than their profile."""
         if not self.settings.calibrate:
