@@ -5,24 +5,29 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 _LONGEST_SECONDS = 480.0
 # A rise is believed as far as it exceeds this many standard deviations of what chance gives.
 _SURE = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
+def window_lengths(shortest_seconds: float) -> list[float]:
+    """Seconds of each window, where the mean over the shortest is what is known."""
+    doublings = int(math.log2(max(_LONGEST_SECONDS / shortest_seconds, 1.0)))
+    return [shortest_seconds * 2.0**doubling for doubling in range(doublings + 1)]
+
+
+class Windows(NamedTuple):
     """Means over windows that end now, the shortest first, each twice as long as the one before.
 
     `noises` are the standard deviations that chance alone gives each mean.
     """
 
-    seconds: tuple[float, ...]
-    means: tuple[float, ...]
-    noises: tuple[float, ...]
+    seconds: Sequence[float]
+    means: Sequence[float]
+    noises: Sequence[float]
 
     @classmethod
     def of(
@@ -38,15 +43,14 @@ class Windows:
         `noise_fraction` is the standard deviation of the newest such mean as a share of it. What
         comes at random has a variance in proportion to how much comes and to one over the time.
         """
-        doublings = int(math.log2(max(_LONGEST_SECONDS / window_seconds, 1.0)))
-        lengths = tuple(window_seconds * 2.0**doubling for doubling in range(doublings + 1))
+        lengths = window_lengths(window_seconds)
         sums = (0.0, *accumulate(means))
         first = [bisect_left(seconds, seconds[-1] - (each - window_seconds)) for each in lengths]
-        averages = tuple((sums[-1] - sums[place]) / (len(means) - place) for place in first)
-        noises = tuple(
+        averages = [(sums[-1] - sums[place]) / (len(means) - place) for place in first]
+        noises = [
             noise_fraction * math.sqrt(averages[0] * average * window_seconds / length)
             for average, length in zip(averages, lengths, strict=True)
-        )
+        ]
         return cls(lengths, averages, noises)
 
     @property

@@ -32,16 +32,17 @@ def trailing_mean(seconds: Floats, values: Floats, window_seconds: float) -> Flo
 
 
 def trailing_means(
-    seconds: Sequence[float], values: Sequence[float], window_seconds: float
+    seconds: Sequence[float], values: Sequence[float], window_seconds: float, oldest: int = 0
 ) -> Sequence[float]:
-    """The same of a few dozen known samples, where arrays would take longer than the sums."""
+    """The same of a few dozen known samples, in plain floats, from the sample `oldest` on."""
     if window_seconds <= 0.0:
-        return values
+        return values[oldest:]
     sums = (0.0, *accumulate(values))
     means, first = [], 0
-    for last, at in enumerate(seconds, start=1):
+    for last in range(oldest + 1, len(seconds) + 1):
+        after = seconds[last - 1] - window_seconds
         # A sample is always inside its own window, however short that is.
-        while first < last - 1 and seconds[first] <= at - window_seconds:
+        while first < last - 1 and seconds[first] <= after:
             first += 1
         means.append((sums[last] - sums[first]) / (last - first))
     return means

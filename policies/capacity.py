@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from policies.config import PolicySettings
 from policies.demand import DISPERSION_BIN_SECONDS, Demand
@@ -16,8 +17,7 @@ from policies.queueing import ENDLESS_WAIT, NO_WAIT, Wait, batch_at_most, wait_o
 from policies.types import Expectation, PerRole
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLaw:
+class BatchLaw(NamedTuple):
     """How many sequences a decode pool of `pool` replicas holds; see `batch_at_most`.
 
     Replicas that share one queue are one pool. Requests come in clumps, which widens the law as
@@ -40,8 +40,7 @@ class BatchLaw:
         return batch_at_most((self.pool * batch - 1.0) / clump, shape, self.utilisation)
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeState:
+class DecodeState(NamedTuple):
     """A decode pool of some size under the demand."""
 
     itl_attainment: float

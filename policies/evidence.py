@@ -89,9 +89,10 @@ class Witness:
         if not math.isfinite(predicted):
             return None
         # Of the TTFT, only the time in prefill moves with what is believed of prefill.
-        longer = slower.mean_seconds(ready) - here.mean_seconds(ready)
+        waits = here.wait(ready).mean_seconds
+        longer = slower.mean_seconds(ready) - waits - here.service_seconds
         slope = math.log1p(longer / predicted) / _STEP
-        waited = here.wait(ready).mean_seconds / predicted
+        waited = waits / predicted
         noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
         return Evidence(math.log(observed / predicted), slope, noise)
 

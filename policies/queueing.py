@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from scipy.special import betainc, gammaincc
 
@@ -29,8 +29,7 @@ def erlang_c(servers: int, offered_erlangs: float) -> float:
     return blocking / (1.0 - utilisation * (1.0 - blocking))
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """A waiting time that is zero, or `least_seconds` plus an exponential.
 
     P(W > t) = probability * exp(-rate * (t - least)) from `least_seconds` on.
