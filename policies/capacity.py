@@ -92,7 +92,7 @@ class Capacity:
         pooled = self.settings.routing == "least_loaded"
         return PrefillStage.of(self.profile.prefill, self.demand, pooled=pooled)
 
-    @cached_property
+    @property
     def prefill_erlangs(self) -> float:
         """Least prefill replicas that can keep up."""
         return self.prefill.erlangs

@@ -38,6 +38,7 @@ def solve(
     profile: Profile,
     settings: PolicySettings,
     in_place: PerRole[int] | None = None,
+    near: PerRole[int] | None = None,
 ) -> Solution:
     """Find the cheapest pair whose predicted joint attainment meets the objective.
 
@@ -47,10 +48,11 @@ def solve(
     meets the objective, the pair with the highest attainment (then the highest flow) is taken.
 
     A pair `in_place` that costs less is kept while it misses little more than is allowed; under
-    scarcity, while no other is worth moving a replica from one side to the other.
+    scarcity, while no other is worth moving a replica from one side to the other. To begin `near`
+    the answer makes the search shorter, and changes nothing else.
     """
     lattice = Lattice(Capacity(profile, settings, demand))
-    pair = lattice.cheapest(in_place)
+    pair = lattice.cheapest(in_place, near)
     feasible = pair is not None
     if pair is None:
         pair = lattice.best_beside(in_place)

@@ -55,7 +55,7 @@ class Lattice:
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
         self.cost = capacity.profile.gpus_per_replica
-        prefill, decode = capacity.settings.roles
+        prefill, decode = capacity.settings.prefill, capacity.settings.decode
         self.low = PerRole(prefill.min_replicas, decode.min_replicas)
         self.high = PerRole(prefill.max_replicas, decode.max_replicas)
         self.budget = capacity.settings.gpu_budget or math.inf
@@ -80,8 +80,9 @@ class Lattice:
         least = self.capacity.least
         plenty = least.map(lambda replicas: _PLENTY * math.ceil(replicas) + 2)
         enough = 2.0 * share / (1.0 + share)
-        for pair, (ttft, itl) in self._attained.items():
-            if ttft * itl >= enough and all(pair[role] <= plenty[role] for role in Role):
+        for pair, attained in self._attained.items():
+            within = pair.prefill <= plenty.prefill and pair.decode <= plenty.decode
+            if within and attained.prefill * attained.decode >= enough:
                 return share
         ttft, itl = self.attainments(plenty)
         return min(share, (ttft * itl or 1.0) * (1.0 + share) / 2.0)
@@ -98,28 +99,31 @@ class Lattice:
 
     def attainments(self, pair: PerRole[int]) -> PerRole[float]:
         """TTFT and ITL attainment to plan with: an objective out of reach is not held against."""
-        if pair not in self._attained:
-            self._attained[pair] = PerRole(self._ttft_attainment(pair), self._itl(pair.decode))
-        return self._attained[pair]
+        known = self._attained.get(pair)
+        if known is None:
+            known = PerRole(self._ttft_attainment(pair), self._itl(pair.decode))
+            self._attained[pair] = known
+        return known
 
     def _ttft_attainment(self, pair: PerRole[int]) -> float:
-        capacity = self.capacity
-        if pair.prefill not in self._waits:
-            self._waits[pair.prefill] = capacity.prefill.wait(pair.prefill)
+        capacity, wait = self.capacity, self._waits.get(pair.prefill)
+        if wait is None:
+            wait = self._waits[pair.prefill] = capacity.prefill.wait(pair.prefill)
         # Where no prompt can meet the objective, waits rather than service are held to it.
         relief = 0.0 if capacity.attainable.prefill else capacity.unqueued_seconds_max
-        wait = self._waits[pair.prefill]
         return capacity.ttft_attainment(pair, wait, self._decode(pair.decode), relief)
 
     def _itl(self, replicas: int) -> float:
         state = self._decode(replicas)
-        stable = state.itl_mean_seconds < math.inf
-        return state.itl_attainment if self.capacity.attainable.decode else float(stable)
+        if self.capacity.attainable.decode:
+            return state.itl_attainment
+        return 1.0 if state.itl_mean_seconds < math.inf else 0.0
 
     def _decode(self, replicas: int) -> DecodeState:
-        if replicas not in self._decodes:
-            self._decodes[replicas] = self.capacity.decode(replicas)
-        return self._decodes[replicas]
+        state = self._decodes.get(replicas)
+        if state is None:
+            state = self._decodes[replicas] = self.capacity.decode(replicas)
+        return state
 
     def meets(self, pair: PerRole[int]) -> bool:
         """Whether a pair meets the objective.
@@ -129,8 +133,8 @@ class Lattice:
         """
         if self._attained and self._itl(pair.decode) < self.required - 1e-12:
             return False
-        ttft, itl = self.attainments(pair)
-        return ttft * itl >= self.required - 1e-12
+        attained = self.attainments(pair)
+        return attained.prefill * attained.decode >= self.required - 1e-12
 
     def tolerates(self, pair: PerRole[int]) -> bool:
         """Whether a pair within bounds would do for nearly all of the demand, and misses few of it.
@@ -150,22 +154,28 @@ class Lattice:
         nearly = replace(demand, load=demand.load.times(1.0 - share))
         return Lattice(replace(self.capacity, demand=nearly)).meets(pair)
 
-    def cheapest(self, known: PerRole[int] | None = None) -> PerRole[int] | None:
+    def cheapest(
+        self, known: PerRole[int] | None = None, near: PerRole[int] | None = None
+    ) -> PerRole[int] | None:
         """The cheapest pair that meets the objective; on equal cost, the one with more to spare.
 
-        A pair that is `known`, if it meets the objective, is where the search for less begins. No
-        pair has less of a role than what meets it beside all there may be of the other.
+        Of equals it is the one `known`, which has to meet it. The search begins `near` where the
+        answer is guessed to be, else at the known pair: what costs more than either, if that meets
+        the objective, need not be looked at. No pair has less of a role than what meets it beside
+        all there may be of the other.
         """
-        best: PerRole[int] | None = None
-        best_cost = self.budget
-        if known and self._within_bounds(known) and self.meets(known):
-            best, best_cost = known, self.gpus(known)
-        least = self._least_of_each(known or self.low, best)
+        best, met, most_gpus = None, None, self.budget
+        if near and self._within_bounds(near) and self.meets(near):
+            met, most_gpus = near, self.gpus(near)
+        dear = known is None or self.gpus(known) > most_gpus
+        if known and not dear and self._within_bounds(known) and self.meets(known):
+            best, met, most_gpus = known, known, self.gpus(known)
+        least = self._least_of_each(near or known or self.low, met)
         if least is None:
             return None
         most = self.high.decode
         for prefill in range(least.prefill, self.high.prefill + 1):
-            most = min(most, self._most_decode(prefill, best_cost))
+            most = min(most, self._most_decode(prefill, most_gpus))
             if most < least.decode:
                 break
             decode = least_that(self._meets_with(Role.DECODE, prefill), least.decode, most, most)
@@ -174,7 +184,7 @@ class Lattice:
                 continue
             most, pair = decode, PerRole(prefill, decode)
             if best is None or self._better(pair, best):
-                best, best_cost = pair, self.gpus(pair)
+                best, most_gpus = pair, self.gpus(pair)
         return best
 
     def _least_of_each(self, near: PerRole[int], met: PerRole[int] | None) -> PerRole[int] | None:
@@ -237,8 +247,12 @@ class Lattice:
         return in_place if in_place and not self.worth_moving(in_place, pair) else pair
 
     def _within_bounds(self, pair: PerRole[int]) -> bool:
-        bounded = all(self.low[role] <= pair[role] <= self.high[role] for role in Role)
-        return bounded and self.gpus(pair) <= self.budget
+        low, high = self.low, self.high
+        return (
+            low.prefill <= pair.prefill <= high.prefill
+            and low.decode <= pair.decode <= high.decode
+            and self.gpus(pair) <= self.budget
+        )
 
     def worth_moving(self, pair: PerRole[int], other: PerRole[int]) -> bool:
         """Whether a pair is so much better that replicas may be taken from one side for the other.

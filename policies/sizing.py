@@ -93,7 +93,8 @@ class Circumstances:
             kv_held_factor=memory.kv_held_factor.mean,
         )
         current = self.pools.map(lambda pool: pool.desired_replicas)
-        solution = solve(demand, profile, settings, current)
+        before = memory.sizes[-1].replicas if memory.sizes else None
+        solution = solve(demand, profile, settings, current, before)
         now = replace(demand, load=seen.now.slowed(slowness.prefill))
         if Binding.BUDGET in solution.binding:
             solution = share_out(solution, now, current)

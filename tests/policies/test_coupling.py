@@ -101,6 +101,24 @@ def test_a_pair_meets_the_objective_whatever_was_judged_before(wanted, slo):
             assert lattice.meets(pair) == (ttft * itl >= required)
 
 
+counts = st.builds(PerRole, st.integers(1, 12), st.integers(1, 12))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    demands, slos, st.sampled_from([None, 16]), st.sampled_from([(2, 2), (1, 4)]), counts, counts
+)
+def test_where_the_search_begins_does_not_change_what_it_finds(
+    wanted, slo, budget, gpus, known, near
+):
+    profile = PROFILE.model_copy(
+        update={"prefill_gpus_per_replica": gpus[0], "decode_gpus_per_replica": gpus[1]}
+    )
+    capacity = Capacity(profile, bounded(10, slo=slo, gpu_budget=budget), wanted)
+    assert Lattice(capacity).cheapest(near=near) == Lattice(capacity).cheapest()
+    assert Lattice(capacity).cheapest(known, near) == Lattice(capacity).cheapest(known)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.floats(1, 60), st.floats(1.05, 2), slos)
 def test_more_demand_never_means_fewer_gpus(rate, factor, slo):
