@@ -263,12 +263,11 @@ class Capacity:
             in_time += share * (1.0 - late(left + per_token * tokens - service))
         return in_time
 
-    def ttft_mean_seconds(self, replicas: PerRole[int]) -> float:
-        """Mean time to first token; infinite when a stage cannot keep up."""
+    def after_prefill_seconds(self, replicas: PerRole[int]) -> float:
+        """Mean time from the end of prefill to the first token; infinite in an overload."""
         link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
         transfer = self.transfer_seconds(self._prompts.mean, link)  # linear in tokens
-        after = transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
-        return self.prefill.mean_seconds(replicas.prefill) + after
+        return transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
 
     @cached_property
     def least(self) -> PerRole[float]:

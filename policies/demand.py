@@ -154,13 +154,11 @@ class Shape:
         n1, n2, _, _ = self.prompt_tokens.moments
         return alone + per_token * n1 + per_square * n2
 
-    def prefill_seconds_cv2(self, law: PrefillLaw) -> float:
-        """Squared coefficient of variation of that time; 0 where it takes none."""
+    def prefill_seconds_square(self, law: PrefillLaw) -> float:
+        """Mean of the square of that time."""
         a, b, c = law.by_prompt_tokens(self.prefix_hit_fraction)
         n1, n2, n3, n4 = self.prompt_tokens.moments
-        square = a * a + 2 * a * b * n1 + (b * b + 2 * a * c) * n2 + 2 * b * c * n3 + c * c * n4
-        mean = self.prefill_seconds_mean(law)
-        return max(square / mean**2 - 1.0, 0.0) if mean > 0 else 0.0
+        return a * a + 2 * a * b * n1 + (b * b + 2 * a * c) * n2 + 2 * b * c * n3 + c * c * n4
 
     def load_of(self, profile: Profile, requests_per_second: float) -> Load:
         """Work that this many requests per second bring."""

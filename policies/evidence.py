@@ -85,15 +85,17 @@ class Witness:
         slower = here.slowed(math.exp(_STEP))
         if slower.erlangs > _BUSIEST * ready:
             return None
-        predicted = capacity.ttft_mean_seconds(self._ready)
+        waits = here.wait(ready).mean_seconds
+        in_prefill = waits + here.service_seconds
+        predicted = in_prefill + capacity.after_prefill_seconds(self._ready)
         if not math.isfinite(predicted):
             return None
         # Of the TTFT, only the time in prefill moves with what is believed of prefill.
-        waits = here.wait(ready).mean_seconds
-        longer = slower.mean_seconds(ready) - waits - here.service_seconds
+        longer = slower.mean_seconds(ready) - in_prefill
         slope = math.log1p(longer / predicted) / _STEP
-        waited = waits / predicted
-        noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
+        noise = (
+            _TTFT_NOISE + (waits / predicted) ** 2
+        )  # one window's wait is as likely half as twice its mean
         return Evidence(math.log(observed / predicted), slope, noise)
 
     def _decode_evidence(self, correction: Correction) -> Evidence | None:

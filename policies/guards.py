@@ -121,6 +121,8 @@ def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int
 
 def await_stuck(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Add nothing to a role that has stuck replicas: more of the same would be stuck as well."""
+    if not any(context.stuck):
+        return target, ""
     return (
         PerRole.of(
             lambda role: (
@@ -133,6 +135,8 @@ def await_stuck(target: PerRole[int], context: Context) -> tuple[PerRole[int], s
 
 def freeze_rollout(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Never scale in a pool whose pods are being replaced: old and new ones are mixed."""
+    if not any(context.rollout):
+        return target, ""
     return (
         PerRole.of(
             lambda role: (

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from typing import NamedTuple
 
-from forecasting.level import Windows, window_lengths
-from forecasting.recent import trailing_means
+from forecasting.level import Windows
 from policies.config import PolicySettings
 from policies.demand import LOADS, Followed, Load, Shape
 from policies.memory import Memory
@@ -51,12 +49,10 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
     def windows(followed: Followed, work_cv2: float) -> Windows:
         averaged_seconds = stay_seconds if followed.role is Role.DECODE else 0.0
         width = max(window_seconds + averaged_seconds, 1.0)
-        reach_seconds = window_lengths(width)[-1] - width
-        oldest = bisect_left(memory.seconds, memory.seconds[-1] - reach_seconds)
-        values = memory.history(followed.value)
         return Windows.of(
-            memory.seconds[oldest:],
-            trailing_means(memory.seconds, values, averaged_seconds, oldest),
+            memory.seconds,
+            memory.history(followed.value),
+            averaged_seconds=averaged_seconds,
             window_seconds=width,
             noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
         )

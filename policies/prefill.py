@@ -36,7 +36,7 @@ class PrefillStage:
         shape = demand.shape
         new_tokens = max(shape.prompt_tokens.mean * (1.0 - shape.prefix_hit_fraction), 1.0)
         prompts = max(law.token_budget / new_tokens, 1.0)
-        service = shape.prefill_seconds_mean(law)
+        service, square = shape.prefill_seconds_mean(law), shape.prefill_seconds_square(law)
         budget = law.token_budget
         pairs = budget * min(new_tokens, budget)
         full = law.base_seconds + law.seconds_per_token * budget
@@ -44,7 +44,7 @@ class PrefillStage:
             requests_per_second=demand.load.prefill_erlangs / service if service > 0 else 0.0,
             arrival_dispersion=demand.arrival_dispersion,
             service_seconds=service,
-            service_cv2=shape.prefill_seconds_cv2(law),
+            service_cv2=max(square / service**2 - 1.0, 0.0) if service > 0 else 0.0,
             batched_seconds=service - (1.0 - 1.0 / prompts) * law.base_seconds,
             prompts_per_iteration=prompts,
             full_iteration_seconds=full + law.seconds_per_squared_token * pairs,
