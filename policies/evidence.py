@@ -93,9 +93,8 @@ class Witness:
         # Of the TTFT, only the time in prefill moves with what is believed of prefill.
         longer = slower.mean_seconds(ready) - in_prefill
         slope = math.log1p(longer / predicted) / _STEP
-        noise = (
-            _TTFT_NOISE + (waits / predicted) ** 2
-        )  # one window's wait is as likely half as twice its mean
+        # One window's wait is as likely half as twice its mean.
+        noise = _TTFT_NOISE + (waits / predicted) ** 2
         return Evidence(math.log(observed / predicted), slope, noise)
 
     def _decode_evidence(self, correction: Correction) -> Evidence | None:

@@ -24,7 +24,7 @@ def erlang_c(servers: int, offered_erlangs: float) -> float:
     if servers == 1:
         return offered_erlangs
     pmf = math.exp(servers * math.log(offered_erlangs) - offered_erlangs - math.lgamma(servers + 1))
-    blocking = pmf / gammaincc(servers + 1.0, offered_erlangs)
+    blocking = pmf / float(gammaincc(servers + 1.0, offered_erlangs))
     utilisation = offered_erlangs / servers
     return blocking / (1.0 - utilisation * (1.0 - blocking))
 
