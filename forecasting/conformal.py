@@ -12,6 +12,8 @@ quick one follows the misses of that model, the level of the slow one those of t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,27 +36,29 @@ class Adaptive:
 
     asked_fraction: float
     rate: float
-    miss_fractions: Floats
+    miss_fractions: tuple[float, ...]
 
     @classmethod
     def covering(cls, fraction: float, count: int = 1, rate: float = QUICK_RATE) -> Adaptive:
         """Start at the coverage that is asked for, `count` times."""
-        return cls(1 - fraction, rate, np.full(count, 1 - fraction))
+        return cls(1 - fraction, rate, (1 - fraction,) * count)
 
     @property
-    def levels(self) -> Floats:
+    def levels(self) -> list[float]:
         """The quantiles of past scores to use now."""
-        return 1 - self.miss_fractions
+        return [1 - miss_fraction for miss_fraction in self.miss_fractions]
 
-    def after(self, truth: float, uppers: Floats) -> Adaptive:
+    def after(self, truth: float, uppers: Sequence[float]) -> Adaptive:
         """Aim higher after a miss (by 9 times as much, at 0.9), lower after a hit.
 
         Where nothing was promised (NaN) nothing is learnt.
         """
-        missed = np.where(np.isnan(uppers), self.asked_fraction, truth > uppers)
-        moved = self.miss_fractions + self.rate * (self.asked_fraction - missed)
-        bounded = np.minimum(np.maximum(moved, _LEAST_MISS_FRACTION), _MOST_MISS_FRACTION)
-        return Adaptive(self.asked_fraction, self.rate, bounded)
+        moved = []
+        for miss_fraction, upper in zip(self.miss_fractions, uppers, strict=True):
+            missed = self.asked_fraction if math.isnan(upper) else float(truth > upper)
+            aim = miss_fraction + self.rate * (self.asked_fraction - missed)
+            moved.append(min(max(aim, _LEAST_MISS_FRACTION), _MOST_MISS_FRACTION))
+        return Adaptive(self.asked_fraction, self.rate, tuple(moved))
 
 
 @lru_cache(maxsize=2048)
