@@ -67,33 +67,29 @@ class Wait(NamedTuple):
         return self.probability * math.exp(-self.rate_per_second * beyond)
 
     def after(self, other: Wait) -> Callable[[float], float]:
-        """P(this wait + an independent other one > seconds); the other has no least time."""
+        """P(this wait + an independent other one > seconds); the other has no least time.
+
+        Two exponentials of rates a and b in sequence last longer than t with probability
+        (b exp(-a t) - a exp(-b t)) / (b - a).
+        """
         if other.probability < _NEVER:
             return self.tail
-        if self.rate_per_second <= 0.0 or other.rate_per_second <= 0.0:
+        a, b, least_seconds = self.rate_per_second, other.rate_per_second, self.least_seconds
+        if a <= 0.0 or b <= 0.0:
             # An overloaded stage: its wait has no stationary law.
             return lambda seconds: max(self.tail(seconds), other.tail(seconds))
-        waiting = self._exponential_after(other)
+        if math.isclose(a, b, rel_tol=1e-6):
+            b *= 1 + 1e-6  # the form above is continuous there, but divides by b - a
+        this, that = self.probability, other.probability
+        only_that, both = (1.0 - this) * that, this * that / (b - a)
+        this += both * b - this * that  # all that is in proportion to exp(-a t)
 
         def late(seconds: float) -> float:
             if seconds < 0.0:
                 return 1.0
-            beyond = max(seconds - self.least_seconds, 0.0)
-            at_once = (1.0 - self.probability) * other.tail(seconds)
-            return at_once + self.probability * waiting(beyond)
-
-        return late
-
-    def _exponential_after(self, other: Wait) -> Callable[[float], float]:
-        """P(Exp(this rate) + the other wait > seconds): two exponentials in sequence, or one."""
-        a, b = self.rate_per_second, other.rate_per_second
-        if math.isclose(a, b, rel_tol=1e-6):
-            b *= 1 + 1e-6  # the two-rate form is continuous there, but divides by a - b
-
-        def late(seconds: float) -> float:
-            alone = math.exp(-a * seconds)
-            both = (b * alone - a * math.exp(-b * seconds)) / (b - a)
-            return (1.0 - other.probability) * alone + other.probability * both
+            beyond = max(seconds - least_seconds, 0.0)
+            in_sequence = this * math.exp(-a * beyond) - both * a * math.exp(-b * beyond)
+            return only_that * math.exp(-b * seconds) + in_sequence
 
         return late
 
