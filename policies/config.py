@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from forecasting.registry import forecasters
-from policies.types import PerRole, Role
+from policies.types import PerRole
 
 Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
@@ -266,4 +266,4 @@ class PolicySettings(Section):
     @property
     def roles(self) -> PerRole[RoleSettings]:
         """The two pools' settings as one value."""
-        return PerRole.of(lambda role: self.prefill if role is Role.PREFILL else self.decode)
+        return PerRole(self.prefill, self.decode)

@@ -28,7 +28,7 @@ from policies.facts import (
     within,
 )
 from policies.fallback import decide_blind
-from policies.foresight import foresee
+from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.level import Levels, levels_of
 from policies.memory import Memory, Sized
@@ -82,7 +82,8 @@ class Engine:
         if isinstance(found, Hold):
             return _hold(found, None, now_seconds), memory
         leads = measured_leads(memory.lead_seconds, found, self.settings.forecast.step_seconds)
-        memory = replace(memory, lead_seconds=leads)
+        if leads != memory.lead_seconds:
+            memory = replace(memory, lead_seconds=leads)
         profile, notes = as_found(self.profile, found)
         fits = fitting(floored(with_leads(self.settings, leads), found), cap, found)
         granted, cap = cap, tightening(self.settings, cap)
@@ -90,10 +91,13 @@ class Engine:
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
         left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
         notes = (*notes, *fit_notes(granted, decision))
-        notes = (*notes, *floor_notes(self.settings, found, decision))
-        told = (*decision.notes, *notes, *pool_notes(found), *((left,) if left else ()))
-        decision = complete(replace(decision, notes=told), memory.intent)
-        return leave_to_others(decision, found), replace(memory, intent=None)
+        notes = (*notes, *floor_notes(self.settings, found, decision), *pool_notes(found))
+        if left:
+            notes = (*notes, left)
+        if notes:
+            decision = replace(decision, notes=(*decision.notes, *notes))
+        decision = leave_to_others(complete(decision, memory.intent), found)
+        return decision, memory if memory.intent is None else replace(memory, intent=None)
 
     def _decide(
         self,
@@ -140,8 +144,9 @@ class Engine:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
-        planned = sizing.solution.capacity
-        foresight = foresee(planned, self.profile, memory.calibration, sizing.now, forecasts)
+        foresight = Foresight(
+            sizing.solution.capacity, self.profile, here.believed, sizing.now, forecasts
+        )
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _learn(
@@ -237,7 +242,7 @@ class Engine:
         """Remember what is needed for longer than a moment, before any guard."""
         now_seconds, window = memory.seconds[-1], self.settings.guards.scale_in_window_seconds
         kept_seconds = guards.SINGLE_STEP_WINDOWS * window
-        if not memory.sizes_since(now_seconds - window):
+        if not memory.sized_since(now_seconds - window):
             # After a restart or an outage the size found is all that is known to be needed.
             memory = memory.with_size(Sized(now_seconds, current), kept_seconds)
         return memory.with_size(Sized(now_seconds, lasting), kept_seconds)

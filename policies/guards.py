@@ -69,10 +69,12 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
 
     def within(seconds: float, role: Role) -> int:
         since = context.now_seconds - seconds
-        recent = (each.replicas[role] for each in context.recent if each.at_seconds > since)
+        recent = [each.replicas[role] for each in context.recent if each.at_seconds > since]
         return steadied(target[role], context.current[role], recent)
 
     def hold(role: Role) -> int:
+        if target[role] >= context.current[role]:
+            return target[role]
         held = within(window, role)
         single = held == context.current[role] - 1
         return within(SINGLE_STEP_WINDOWS * window, role) if single else held
@@ -127,6 +129,8 @@ def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int
 
 def await_stuck(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Add nothing to a role that has stuck replicas: more of the same would be stuck as well."""
+    if not any(context.stuck):
+        return target, ""
     return (
         PerRole.of(
             lambda role: (
@@ -139,6 +143,8 @@ def await_stuck(target: PerRole[int], context: Context) -> tuple[PerRole[int], s
 
 def freeze_rollout(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Never scale in a pool whose pods are being replaced: old and new ones are mixed."""
+    if not any(context.rollout):
+        return target, ""
     return (
         PerRole.of(
             lambda role: (

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from forecasting.state import encode, restore
@@ -155,15 +153,15 @@ class Memory:
 
     def sizes_since(self, seconds: float) -> tuple[Sized, ...]:
         """Raw sizes younger than that, oldest first."""
-        return tuple(sized for sized in self.sizes if sized.at_seconds > seconds)
+        return tuple([sized for sized in self.sizes if sized.at_seconds > seconds])
 
-    def seconds_array(self) -> NDArray[np.float64]:
-        """Times of the past loads, ascending."""
-        return np.asarray(self.seconds, np.float64)
+    def sized_since(self, seconds: float) -> bool:
+        """Whether any raw size is younger than that."""
+        return any(sized.at_seconds > seconds for sized in reversed(self.sizes))
 
-    def history(self, value: Callable[[Load], float]) -> NDArray[np.float64]:
+    def history(self, value: Callable[[Load], float]) -> list[float]:
         """One of the loads over time, aligned with `seconds`."""
-        return np.fromiter((value(load) for load in self.loads), np.float64, len(self.loads))
+        return list(map(value, self.loads))
 
     def to_json(self) -> str:
         """Serialise for a state file."""

@@ -38,6 +38,17 @@ class PrefillLaw(_Law):
         linear = self.base_seconds + self.seconds_per_token * uncached_tokens
         return linear + self.seconds_per_squared_token * pairs
 
+    def by_prompt_tokens(self, cached_fraction: float) -> tuple[float, float, float]:
+        """The same as c0 + c1*n + c2*n^2 for prompts of n tokens, that share of them cached.
+
+        With h cached, u = (1 - h) n and u*(u + 2*h*n) = (1 - h^2) n^2.
+        """
+        return (
+            self.base_seconds,
+            self.seconds_per_token * (1.0 - cached_fraction),
+            self.seconds_per_squared_token * (1.0 - cached_fraction**2),
+        )
+
     def scaled(self, factor: float) -> PrefillLaw:
         """The law of replicas that take `factor` times as long."""
         return self.model_copy(

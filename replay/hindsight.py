@@ -170,20 +170,18 @@ class Hindsight:
         prefill = [
             capacity.ttft_attainment(
                 PerRole(count, max(count, most.decode)),
-                capacity.prefill_wait(count),
+                capacity.prefill.wait(count),
                 decodes[-1],
-                capacity.ttft_objective_seconds,
             )
             for count in range(1, most.prefill + 1)
         ]
-        wait = capacity.prefill_wait(most.prefill)
+        wait = capacity.prefill.wait(most.prefill)
         decode = [
             state.itl_attainment
             * capacity.ttft_attainment(
                 PerRole(max(count, most.prefill), count),
                 wait,
                 state,
-                capacity.ttft_objective_seconds,
             )
             for count, state in enumerate(decodes, start=1)
         ]

@@ -34,7 +34,8 @@ def truth(factor: PerRole[float]) -> Capacity:
 
 
 def observe(fleet: Capacity, random: np.random.Generator) -> Observation:
-    ttft = fleet.ttft_mean_seconds(SIZES) * random.lognormal(0, 0.1)
+    mean = fleet.prefill.mean_seconds(SIZES.prefill) + fleet.after_prefill_seconds(SIZES)
+    ttft = mean * random.lognormal(0, 0.1)
     itl = fleet.decode(SIZES.decode).itl_mean_seconds * random.lognormal(0, 0.02)
     return Observation(
         observed_at_seconds=0,

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from policies.capacity import Capacity
 from policies.config import PolicySettings, RoleSettings, Slo
-from policies.coupling import least_that, share_out, solve
+from policies.coupling import share_out, solve
 from policies.demand import Demand, Shape
+from policies.lattice import Lattice, least_that
 from policies.lengths import Lengths
 from policies.profile import builtin
 from policies.types import Binding, PerRole, Role
@@ -32,12 +33,7 @@ def bounded(most: int, **changes: object) -> PolicySettings:
 
 def joint(capacity: Capacity, pair: PerRole[int]) -> float:
     decode = capacity.decode(pair.decode)
-    ttft = capacity.ttft_attainment(
-        pair,
-        capacity.prefill_wait(pair.prefill),
-        decode,
-        capacity.ttft_objective_seconds,
-    )
+    ttft = capacity.ttft_attainment(pair, capacity.prefill.wait(pair.prefill), decode)
     return ttft * decode.itl_attainment
 
 
@@ -83,6 +79,45 @@ def test_more_replicas_never_lower_the_attainment(wanted, slo, prefill, decode):
     here = joint(capacity, PerRole(prefill, decode))
     assert joint(capacity, PerRole(prefill + 1, decode)) >= here - 1e-9
     assert joint(capacity, PerRole(prefill, decode + 1)) >= here - 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(demands, slos, st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1))
+def test_what_is_required_does_not_depend_on_what_was_judged(wanted, slo, judged):
+    capacity = Capacity(PROFILE, PolicySettings(slo=slo), wanted)
+    lattice = Lattice(capacity)
+    for pair in judged:
+        lattice.attainments(PerRole(*pair))
+    assert lattice.required == pytest.approx(Lattice(capacity).required, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(demands, slos)
+def test_a_pair_meets_the_objective_whatever_was_judged_before(wanted, slo):
+    capacity = Capacity(PROFILE, PolicySettings(slo=slo), wanted)
+    lattice, required = Lattice(capacity), Lattice(capacity).required
+    for pair in itertools.starmap(PerRole, itertools.product((20, 60), range(60, 0, -1))):
+        ttft, itl = Lattice(capacity).attainments(pair)
+        if ttft * itl != pytest.approx(required, abs=1e-9):
+            assert lattice.meets(pair) == (ttft * itl >= required)
+
+
+counts = st.builds(PerRole, st.integers(1, 12), st.integers(1, 12))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    demands, slos, st.sampled_from([None, 16]), st.sampled_from([(2, 2), (1, 4)]), counts, counts
+)
+def test_where_the_search_begins_does_not_change_what_it_finds(
+    wanted, slo, budget, gpus, known, near
+):
+    profile = PROFILE.model_copy(
+        update={"prefill_gpus_per_replica": gpus[0], "decode_gpus_per_replica": gpus[1]}
+    )
+    capacity = Capacity(profile, bounded(10, slo=slo, gpu_budget=budget), wanted)
+    assert Lattice(capacity).cheapest(near=near) == Lattice(capacity).cheapest()
+    assert Lattice(capacity).cheapest(known, near) == Lattice(capacity).cheapest(known)
 
 
 @settings(max_examples=40, deadline=None)
