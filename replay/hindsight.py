@@ -70,7 +70,7 @@ class Hindsight:
         law, replica = self.scene.truth.transfer, self._replica
         prompts_per_second = float(self.burst_erlangs.max()) / replica.prompt_seconds
         bytes_per_prompt = replica.input_tokens * law.bytes_per_token
-        return prompts_per_second * bytes_per_prompt / law.bytes_per_second
+        return prompts_per_second * bytes_per_prompt / (law.bytes_per_second * law.ingress_share)
 
     @cached_property
     def _replica(self) -> Replica:
@@ -175,20 +175,18 @@ class Hindsight:
         prefill = [
             capacity.ttft_attainment(
                 PerRole(count, max(count, most.decode)),
-                capacity.prefill_wait(count),
+                capacity.prefill.wait(count),
                 decodes[-1],
-                capacity.ttft_objective_seconds,
             )
             for count in range(1, most.prefill + 1)
         ]
-        wait = capacity.prefill_wait(most.prefill)
+        wait = capacity.prefill.wait(most.prefill)
         decode = [
             state.itl_attainment
             * capacity.ttft_attainment(
                 PerRole(max(count, most.prefill), count),
                 wait,
                 state,
-                capacity.ttft_objective_seconds,
             )
             for count, state in enumerate(decodes, start=1)
         ]
