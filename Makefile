@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DYNAMO := build/dynamo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check schema lock clean bench dynamo
+.PHONY: setup run test unit check schema lock clean bench dynamo
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ run: setup
 # ARGS picks tests: make test ARGS='tests/planner -k config'
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+# All but what plays, waits or draws for seconds: under two minutes on two cores.
+unit: setup
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not slow' $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

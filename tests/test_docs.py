@@ -36,6 +36,7 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert README[:2] == ["make run", "make test"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", OURS)
 def test_a_planner_command_of_the_readme_succeeds(line: str) -> None:
     arguments = shlex.split(line)[1:]

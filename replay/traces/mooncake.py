@@ -67,10 +67,11 @@ def block_tokens_of(head: Sequence[str]) -> int:
     for line in head:
         record = head_object([line])
         tokens = next((record[name] for name in _LAYOUT.inputs if name in record), None)
-        if isinstance(tokens, int) and record.get(HASH_IDS):
-            prompts.append((tokens, len(record[HASH_IDS])))
+        ids = record.get(HASH_IDS)
+        if isinstance(tokens, int) and isinstance(ids, list) and ids:
+            prompts.append((tokens, len(ids)))
     for size in (_BLOCK_TOKENS, *_OTHER_BLOCK_TOKENS):
-        if prompts and all(math.ceil(tokens / size) == ids for tokens, ids in prompts):
+        if prompts and all(-(-tokens // size) == ids for tokens, ids in prompts):
             return size
     return _BLOCK_TOKENS
 

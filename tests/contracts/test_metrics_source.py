@@ -21,6 +21,8 @@ from replay.physics import Physics
 from replay.plant import Plant
 from replay.requests import Requests
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "http://127.0.0.1:9"  # the discard port is closed: a connection is refused at once
 
 

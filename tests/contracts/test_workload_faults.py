@@ -70,6 +70,7 @@ async def test_a_passing_outage_is_waited_out(stage) -> None:
 
 
 @every_kind
+@pytest.mark.slow
 @pytest.mark.parametrize("deadline_seconds", [0.4])
 async def test_a_server_that_never_answers_costs_one_deadline(stage, deadline_seconds) -> None:
     await stage.read()

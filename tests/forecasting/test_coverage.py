@@ -16,6 +16,8 @@ from forecasting.series import Series
 from forecasting.target import Target
 from forecasting.tracker import TrackerSettings
 
+pytestmark = pytest.mark.slow
+
 MODELS = (LastValue(), RecentPeak(), SeasonalNaive(), Ets(), LaggedRidge())
 CELLS = 1000
 

@@ -12,6 +12,8 @@ from planner.backtesting import Plan
 from planner.generated import generated
 from planner.recorded import files, recorded
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = ("series", "model", "pinball", "pinball_last_value", "mase", "coverage", "width",
            "fit_seconds", "update_milliseconds")  # fmt: skip
 

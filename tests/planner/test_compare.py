@@ -8,6 +8,8 @@ import pytest
 
 from planner.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 KEYS = {
     *("policy", "trace", "joint_attainment", "gpu_hours", "gpu_hours_over_bound"),

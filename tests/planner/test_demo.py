@@ -11,6 +11,8 @@ import pytest
 
 from planner.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"
 
 

@@ -20,6 +20,8 @@ from replay.physics import Physics
 from replay.plant import Plant
 from replay.requests import Requests
 
+pytestmark = pytest.mark.slow
+
 MODEL = "llama"
 CALM_SECONDS, BUSY_SECONDS = 12.0, 9.0  # a new Prometheus scrapes first after some 5 s
 PROFILE = builtin("llama-3-8b-h100-fp8-tp1")

@@ -29,12 +29,13 @@ pytestmark = [
     ),
     pytest.mark.program("prometheus"),
     pytest.mark.timeout(180),
+    pytest.mark.slow,
     pytest.mark.xdist_group("dynamo"),  # one stack for all, and the machine not to share
 ]
 
 WINDOW_SECONDS = 8.0
 PROMPT_TOKENS = 1000  # of one byte each
-OUTPUT_TOKENS = 40
+OUTPUT_TOKENS = 120  # 0.7 s each, so that some are always in a batch when a gauge is read
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,7 @@ async def live_fleet() -> AsyncIterator[tuple[str, Tally]]:
     await runner.cleanup()
 
 
+@pytest.mark.slow
 async def test_live_scrapes_follow_the_load(
     live_fleet: tuple[str, Tally], start_prometheus: Callable[..., str]
 ) -> None:

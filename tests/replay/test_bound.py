@@ -17,6 +17,8 @@ from replay.scene import Scene
 from replay.schedule import Schedule, Stretch
 from replay.traces import of_requests
 
+pytestmark = pytest.mark.slow
+
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 SETTINGS = PolicySettings(
     slo=Slo(ttft_seconds=1.5, itl_seconds=0.05, attainment_fraction=0.95),

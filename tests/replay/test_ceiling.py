@@ -13,6 +13,8 @@ from replay.compare import Stage
 from replay.requests import Requests
 from replay.traces import of_requests
 
+pytestmark = pytest.mark.slow
+
 PROFILE = builtin("llama-3-8b-h100-fp8-tp1")
 STEP_AT, END = 300.0, 900.0
 BEFORE, AFTER = 20.0, 90.0

@@ -15,6 +15,8 @@ from policies.profile import builtin
 from policies.types import Observation, PerRole, PoolState
 from replay.refitting import Refits, Refitted
 
+pytestmark = pytest.mark.slow
+
 PROFILE = builtin("llama-3-8b-h100-fp8-tp1")
 POOLS = PerRole(2, 2).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
 

@@ -18,6 +18,8 @@ from replay.traces.sample import sample_trace
 from replay.traces.shape import cut, scale_rate
 from replay.traces.trace import of_requests
 
+pytestmark = pytest.mark.slow
+
 PROFILE = builtin("llama-3-8b-h100-fp8-tp1")
 STARTUP_SECONDS = 60.0
 ROLE = RoleSettings(startup_seconds=STARTUP_SECONDS)

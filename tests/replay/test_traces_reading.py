@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -144,6 +144,8 @@ LINES = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(head=st.sampled_from(HEADS), lines=st.lists(LINES, max_size=6), skip=st.booleans())
+@example(head="", lines=[b'{"timestamp": 0, "input_length": 1, "hash_ids": true}'], skip=False)
+@example(head="", lines=[b'{"input_length": 1%s, "hash_ids": [0]}' % (b"0" * 400)], skip=False)
 def test_whatever_a_file_holds_it_is_read_or_refused(
     head: str, lines: list[bytes], skip: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

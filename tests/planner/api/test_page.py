@@ -16,7 +16,7 @@ from planner.journal import Journal
 from policies.config import PolicySettings
 from policies.types import Decision
 
-pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120), pytest.mark.slow]
 
 SLO = PolicySettings().slo
 
