@@ -260,7 +260,7 @@ class Capacity:
         Plain floats: the lengths are a dozen or so, too few for arrays to be quicker.
         """
         link = self.link_utilisation(replicas)
-        if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
+        if link >= 1.0 or wait.endless or decode.admission_wait.endless:
             return 0.0
         late, link_wait = wait.after(decode.admission_wait), self.link_wait(replicas)
         if not link_wait.within(wait):

@@ -202,9 +202,8 @@ class Lattice:
 
         The search begins `near`. No less than what has `met` the objective need not be judged.
         """
-        # Below the offered load prefill cannot keep up, whatever decode does.
-        carrying = int(self.capacity.prefill_erlangs) + 1
-        low = self.low.but(Role.PREFILL, max(self.low.prefill, carrying))
+        # With no more than what just keeps up, queues grow without end, whatever the other does.
+        low = PerRole.of(lambda role: max(self.low[role], int(self.capacity.least[role]) + 1))
         high = self.high
         prefill, decode = (
             least_that(

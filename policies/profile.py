@@ -51,12 +51,11 @@ class PrefillLaw(_Law):
 
     def scaled(self, factor: float) -> PrefillLaw:
         """The law of replicas that take `factor` times as long."""
-        return self.model_copy(
-            update={
-                "base_seconds": self.base_seconds * factor,
-                "seconds_per_token": self.seconds_per_token * factor,
-                "seconds_per_squared_token": self.seconds_per_squared_token * factor,
-            }
+        return PrefillLaw(
+            base_seconds=self.base_seconds * factor,
+            seconds_per_token=self.seconds_per_token * factor,
+            seconds_per_squared_token=self.seconds_per_squared_token * factor,
+            token_budget=self.token_budget,
         )
 
 
@@ -91,12 +90,12 @@ class DecodeLaw(_Law):
 
     def scaled(self, factor: float) -> DecodeLaw:
         """The law of replicas that take `factor` times as long, with the same memory."""
-        return self.model_copy(
-            update={
-                "base_seconds": self.base_seconds * factor,
-                "seconds_per_sequence": self.seconds_per_sequence * factor,
-                "seconds_per_context_token": self.seconds_per_context_token * factor,
-            }
+        return DecodeLaw(
+            base_seconds=self.base_seconds * factor,
+            seconds_per_sequence=self.seconds_per_sequence * factor,
+            seconds_per_context_token=self.seconds_per_context_token * factor,
+            kv_capacity_tokens=self.kv_capacity_tokens,
+            max_sequences=self.max_sequences,
         )
 
 

@@ -40,9 +40,14 @@ class Wait(NamedTuple):
     least_seconds: float = 0.0
 
     @property
+    def endless(self) -> bool:
+        """Whether the stage is overloaded, so that its wait has no stationary law."""
+        return self.rate_per_second <= 0.0
+
+    @property
     def mean_seconds(self) -> float:
         """E[W]; infinite for an overloaded stage."""
-        if self.rate_per_second <= 0.0:
+        if self.endless:
             return math.inf
         return self.probability * (self.least_seconds + 1.0 / self.rate_per_second)
 
@@ -75,8 +80,7 @@ class Wait(NamedTuple):
         if other.probability < _NEVER:
             return self.tail
         a, b, least_seconds = self.rate_per_second, other.rate_per_second, self.least_seconds
-        if a <= 0.0 or b <= 0.0:
-            # An overloaded stage: its wait has no stationary law.
+        if self.endless or other.endless:
             return lambda seconds: max(self.tail(seconds), other.tail(seconds))
         if math.isclose(a, b, rel_tol=1e-6):
             b *= 1 + 1e-6  # the form above is continuous there, but divides by b - a

@@ -168,6 +168,14 @@ def test_a_link_that_binds_is_named_however_busy_it_is(rate, ttft_seconds):
     assert solution.binding == (Binding.KV_LINK,)
 
 
+def test_an_itl_that_next_to_no_token_meets_still_asks_for_what_keeps_up():
+    """Where hardly any token can be in time, a pair that cannot carry the load is no answer."""
+    slo = Slo(ttft_seconds=5.7, itl_seconds=0.020002)
+    solution = solve(demand(56, prompt=789, output=1466), PROFILE, PolicySettings(slo=slo))
+    assert solution.expected.itl_attainment < 1e-6
+    assert solution.expected.carried_fraction == 1.0
+
+
 def test_scarcity_buys_attainment_where_it_is_worth_most_not_in_proportion():
     free = solve(demand(60), PROFILE, PolicySettings())
     short = solve(demand(60), PROFILE, PolicySettings(gpu_budget=free.gpus - 2))
