@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from planner.commands.arguments import positive_int
+from planner.commands.arguments import output_file, positive_int
 from planner.commands.stage import (
     Setting,
     add_stage_arguments,
@@ -53,19 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="runs at a time (default: one a core)",
     )
-    add("--html", type=Path, metavar="FILE", help="write one self-contained page with charts")
-    add("--png", type=Path, metavar="FILE", help="write the main chart as a picture")
+    add("--html", type=output_file, metavar="FILE", help="write one page with charts")
+    add("--png", type=output_file, metavar="FILE", help="write the main chart as a picture")
     add_stage_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Play everything and print the standings."""
     policies = _policies(args.policies)
+    knobs = _knobs(policies, args)
     setting = setting_of(args)
     workloads = [workload_of(trace, args, setting.stage) for trace in args.traces]
     if len({workload.name for workload in workloads}) < len(workloads):
         raise UserError("two traces have the same name; results are told apart by it")
-    cases = list(_cases(policies, workloads, setting, args))
+    cases = list(_cases(policies, knobs, workloads, setting, args))
     with Progress(len(cases)) as progress:
         try:
             runs = play_all(cases, processes=args.processes, on_run=progress.done)
@@ -94,13 +95,26 @@ def run(args: argparse.Namespace) -> int:
 
 def _policies(text: str) -> list[str]:
     names = list(CONTENDERS) if text == "all" else [name.strip() for name in text.split(",")]
+    if not any(names):
+        raise UserError(f"--policies {text!r} names none; there are: {', '.join(CONTENDERS)}")
     return list(dict.fromkeys(known_policy(name) for name in names if name))
 
 
+def _knobs(policies: list[str], args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    found = knobs_of(args, policies)
+    twice = [name for name, own in found.items() if "headroom" in own]
+    if args.equal_attainment and twice:
+        raise UserError(f"--knob {twice[0]}.headroom: --equal-attainment sweeps it; leave one out")
+    return found
+
+
 def _cases(
-    policies: list[str], workloads: list[Workload], setting: Setting, args: argparse.Namespace
+    policies: list[str],
+    knobs: dict[str, dict[str, Any]],
+    workloads: list[Workload],
+    setting: Setting,
+    args: argparse.Namespace,
 ) -> Iterator[Case]:
-    knobs = knobs_of(args)
     for workload in workloads:
         for policy in policies:
             sweep = args.equal_attainment and policy not in SEARCHES

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from planner.commands import trace_export
-from planner.commands.arguments import positive
+from planner.commands.arguments import output_file, positive
 from planner.commands.trace_changes import add_changes, seconds
 from planner.commands.trace_reading import add_reading_arguments, reading_options
 from planner.config import DEFAULT_PROFILE, load_profile
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--itl", type=positive, default=Slo().itl_seconds, help="seconds (default %(default)s)"
     )
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
-    inspect.add_argument("--png", type=Path, metavar="FILE", help="draw it; needs matplotlib")
+    inspect.add_argument("--png", type=output_file, metavar="FILE", help="draw it (matplotlib)")
     add_reading_arguments(inspect)
     inspect.set_defaults(act=_inspect)
 

@@ -116,6 +116,21 @@ def test_knobs_reach_their_policy(trace, capsys):
         pytest.param(["--rate-scale", "none"], "'none' is not a number above 0", id="rate"),
         pytest.param(["--profile", "gpt"], "built in are:", id="profile"),
         pytest.param(["--profile-error", "-2"], "not a number from -0.9 to 9", id="error"),
+        pytest.param(["--seed", "-1"], "'-1' is not a whole number, 0 or more", id="seed"),
+        pytest.param(["--cache-tokens", "-5"], "not a whole number, 0 or more", id="cache"),
+        pytest.param(["--policies", ","], "names none; there are: coupled", id="no-policy"),
+        pytest.param(["--html", "no/folder/a.html"], "there is no folder no/folder", id="folder"),
+        pytest.param(["--png", "."], ". is a folder; name a file", id="not-a-file"),
+        pytest.param(
+            ["--policies", "coupled", "--knob", "hpa.headroom=2"],
+            "hpa is not played, only coupled",
+            id="knob-of-another",
+        ),
+        pytest.param(
+            ["--equal-attainment", "--knob", "hpa.headroom=2"],
+            "--equal-attainment sweeps it",
+            id="knob-swept",
+        ),
     ],
 )
 def test_a_mistake_is_explained(trace, capsys, argv, message):

@@ -106,7 +106,9 @@ def test_a_shape_is_written_the_same_for_a_seed(
         pytest.param("inspect nothing.csv", "nothing.csv: cannot be read: No such", id="missing"),
         pytest.param("inspect own.csv --series api", "no series 'api'", id="series"),
         pytest.param("inspect own.csv --lengths long", "--lengths long: no file", id="lengths"),
-        pytest.param("inspect own.csv --png no/where.png", "cannot be drawn", id="picture-path"),
+        pytest.param(
+            "inspect own.csv --png no/where.png", "there is no folder no", id="picture-path"
+        ),
         pytest.param("inspect own.csv --profile none", "none", id="profile"),
         pytest.param("generate out.csv", "--shape --from", id="no-base"),
         pytest.param("generate out.csv --shape square", "invalid choice: 'square'", id="shape"),
