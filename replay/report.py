@@ -9,6 +9,7 @@ from typing import Any
 
 from replay.compare import Moment, Run
 from replay.standings import Row, unswept
+from replay.traces.trace import skipped_lines
 
 Cell = Callable[[Row], str]
 
@@ -74,6 +75,7 @@ def run_text(told: Mapping[str, Any]) -> str:
     lines = [
         f"{told['policy']} on {told['trace']} (rate x {told['rate_scale']:g}): ",
         f"{told['requests']:,} requests\n",
+        *(f"{line}\n" for line in skipped_lines(told["bad_lines"], told["bad_line_examples"])),
         f"  under {told['configuration']}\n",
         f"attained {_share(told['joint_attainment'])} of requests: ",
         f"TTFT {_share(told['ttft_attainment'])}, ITL {_share(told['itl_attainment'])}\n",

@@ -25,6 +25,7 @@ from replay.compare import SEARCHES, Case, Run, Workload, play_all
 from replay.report import html_page, png_chart, table_text
 from replay.standings import Row, standings
 from replay.traces import TraceError
+from replay.traces.trace import skipped_lines
 
 DEFAULT_POLICIES = f"{COUPLED},rate_reactive,hpa,static_peak,{BOUND}"
 _HEADROOMS = (0.7, 0.85, 1.2, 1.5, 2.0)  # beside 1.0, which every comparison plays
@@ -73,13 +74,12 @@ def run(args: argparse.Namespace) -> int:
         except TraceError as error:
             raise UserError(str(error)) from None
     rows = standings(runs)
-    heading = f"{setting.configuration}\n" + "\n".join(
-        f"{workload.name}: rate x {workload.rate_scale:g}" for workload in workloads
-    )
+    heading = "\n".join([setting.configuration, *_read(workloads, runs)])
     if args.json:
         told = {
             "configuration": setting.configuration,
             "rate_scales": {workload.name: workload.rate_scale for workload in workloads},
+            "bad_lines": {run.case.workload.name: run.bad_lines for run in runs},
             "seeds": args.seeds,
             "rows": [row.as_dict() for row in rows],
         }
@@ -91,6 +91,15 @@ def run(args: argparse.Namespace) -> int:
     if args.png:
         _write_png(args.png, rows)
     return 0
+
+
+def _read(workloads: list[Workload], runs: list[Run]) -> Iterator[str]:
+    """How each trace was read."""
+    one_of = {run.case.workload.name: run for run in runs}
+    for workload in workloads:
+        yield f"{workload.name}: rate x {workload.rate_scale:g}"
+        run = one_of[workload.name]
+        yield from skipped_lines(run.bad_lines, run.bad_line_examples)
 
 
 def _policies(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from replay.traces.shapes import SHAPES, shaped_trace
 from replay.traces.shapes.traffic import Traffic
 from replay.traces.sparkline import sparkline
 from replay.traces.survey import Survey, TokenSurvey, survey
+from replay.traces.trace import skipped_lines
 
 _MOST_REQUESTS = 50_000_000
 
@@ -161,10 +162,7 @@ def _heading(trace: Trace) -> list[str]:
     lines = [f"{trace.name} ({trace.format})", *(f"  {note}" for note in trace.notes)]
     if trace.failed_calls:
         lines.append(f"  {trace.failed_calls:,} failed calls left out")
-    if trace.bad_lines:
-        lines.append(f"  {trace.bad_lines:,} bad lines skipped, the first of them:")
-        lines += [f"    {example}" for example in trace.bad_line_examples]
-    return lines
+    return lines + skipped_lines(trace.bad_lines, trace.bad_line_examples)
 
 
 def _report(found: Survey, profile: str) -> list[str]:

@@ -145,6 +145,20 @@ def test_a_trace_that_cannot_be_read_is_explained(tmp_path, capsys):
     assert "line 3" in capsys.readouterr().err
 
 
+def test_skipped_lines_are_told_with_every_result(tmp_path, capsys):
+    path = tmp_path / "bad.csv"
+    path.write_text(HEADER + "2023-11-16 18:00:00.0,100,5\n2023-11-16 18:00:01.0,many,5\n")
+    argv = [str(path), "--skip-bad-lines"]
+    assert told(capsys, "replay", *argv, "--json")["bad_lines"] == 1
+    compared = told(capsys, "compare", *argv, "--policies", "hpa", "--json")
+    assert compared["bad_lines"] == {"bad": 1}
+    for command in (["replay", *argv], ["compare", *argv, "--policies", "hpa"]):
+        assert main(command) == 0
+        printed = capsys.readouterr().out
+        assert "1 bad line skipped, the first of them:" in printed
+        assert "line 3, field ContextTokens: 'many'" in printed
+
+
 def test_two_traces_of_one_name_are_refused(trace, capsys):
     assert main(["compare", trace, trace]) == 2
     assert "same name" in capsys.readouterr().err
