@@ -16,6 +16,8 @@ from policies.lengths import Lengths
 from policies.recommend import recommend
 from policies.types import Prospect
 
+_LARGEST_CV = 100.0  # lengths spread wider than any traffic's have no quantiles to compute with
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The load, the objective and the budget."""
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load("--output-tokens", help="mean generated length")
     add(
         "--input-cv",
-        type=positive,
+        type=_spread,
         metavar="X",
         default=PolicySettings().input_length_cv,
         help="spread of prompt lengths, standard deviation over mean (default %(default)s)",
@@ -63,6 +65,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_text(solution, prospect, profile.name))
     return 0 if solution.feasible else 1
+
+
+def _spread(text: str) -> float:
+    value = positive(text)
+    if value > _LARGEST_CV:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {_LARGEST_CV:g}")
+    return value
 
 
 def _text(solution: Solution, prospect: Prospect, profile: str) -> str:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("out", type=Path, help="file to write: CSV that every command reads")
+    add("out", type=output_file, help="file to write: CSV that every command reads")
     base = parser.add_mutually_exclusive_group(required=True)
     base.add_argument("--shape", choices=SHAPES, help="draw a synthetic trace")
     base.add_argument("--from", dest="path", type=Path, metavar="PATH", help="start from a trace")
@@ -171,6 +171,7 @@ def _report(found: Survey, profile: str) -> list[str]:
 
     cv = "unknown" if found.interarrival_cv is None else f"{found.interarrival_cv:.2f}"
     dispersion = ", ".join(f"{v:.2f} ({window} s)" for window, v in found.dispersion.items())
+    dispersion = dispersion or "unknown"
     peak, ratio = found.peak_replicas, found.p_d_ratio
     highest = max((r for r in found.p_d_ratio_series if r is not None), default=0.0)
     rows = {

@@ -70,6 +70,7 @@ def test_the_version_is_the_distribution_s() -> None:
         pytest.param(["schema", "--loud"], "--loud", id="unknown-option"),
         pytest.param(["recommend", "--input-tokens", "many"], "'many' is not", id="not-a-number"),
         pytest.param(["recommend"], "--requests-per-second", id="missing-option"),
+        pytest.param(["recommend", "--input-cv", "1e300"], "more than 100", id="spread"),
         pytest.param(["run", "-c", "no/such.yaml"], "cannot read no/such.yaml", id="no-such-file"),
     ],
 )
