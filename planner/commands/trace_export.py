@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from planner.clock import WallClock
-from planner.commands.arguments import positive
+from planner.commands.arguments import output_file, positive
 from planner.config import load
 from planner.errors import UserError
 from planner.metrics.config import MetricsConfig, SourceKind
@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--start", required=True, help="2026-11-01T08:00, unix seconds, or back from now: 7d, 12h")
     add("--end", default="0s", help="the same (default: now)")
     add("--step", type=positive, default=60.0, help="seconds (default %(default)g)")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="recording to write")
+    add(
+        "-o", "--output", type=output_file, required=True, metavar="FILE", help="recording to write"
+    )
     parser.set_defaults(act=export)
 
 

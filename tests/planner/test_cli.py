@@ -72,6 +72,7 @@ def test_the_version_is_the_distribution_s() -> None:
         pytest.param(["recommend"], "--requests-per-second", id="missing-option"),
         pytest.param(["recommend", "--attainment", "99"], "'99' is not a share", id="a-percentage"),
         pytest.param(["recommend", "--input-tokens", "1e300"], "is above 1e+07", id="beyond-any"),
+        pytest.param(["recommend", "--input-cv", "1e300"], "is above 10", id="spread"),
         pytest.param(["run", "-c", "no/such.yaml"], "cannot read no/such.yaml", id="no-such-file"),
     ],
 )
