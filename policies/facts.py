@@ -73,6 +73,17 @@ def with_leads(settings: PolicySettings, leads: PerRole[float | None]) -> Policy
     return settings.model_copy(update=roles) if roles else settings
 
 
+def at_least(settings: PolicySettings, least: PerRole[int]) -> PolicySettings:
+    """Raise each role's minimum."""
+    roles = {
+        role.value: settings.roles[role].model_copy(
+            update={"min_replicas": max(settings.roles[role].min_replicas, least[role])}
+        )
+        for role in Role
+    }
+    return settings.model_copy(update=roles)
+
+
 def floored(settings: PolicySettings, found: PerRole[PoolState]) -> PolicySettings:
     """Raise each role's bounds to what the workload's own controller tolerates.
 

@@ -12,7 +12,7 @@ from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.coupling import Solution, share_out, solve
 from policies.demand import Demand, Load, Shape
-from policies.facts import beside_stuck, supply
+from policies.facts import at_least, beside_stuck, supply
 from policies.lattice import Lattice
 from policies.level import Levels
 from policies.memory import Memory
@@ -108,6 +108,9 @@ class Circumstances:
             # Where GPUs are short already, a backlog would only move them to and fro.
             demand = drained(demand, waiting, profile, settings.drain_seconds)
             solution = solve(demand, profile, settings, current)
+            if Binding.BUDGET in solution.binding:
+                arrivals = solve(now, profile, settings, current).replicas
+                solution = solve(demand, profile, at_least(settings, arrivals), current)
             planned = solution.replicas
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         told = tuple(note for note in notes if note)
