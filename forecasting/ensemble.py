@@ -25,14 +25,14 @@ NAIVE = UNFITTED | {"seasonal_naive"}
 class Choosing:
     """How the ensemble is put together; `least_weight` is of the leader's.
 
-    A forecast counts half as much `half_life` later ones; where they overlap, the square root of
-    the overlap as many more, because together they tell less.
+    In the recent and in the lasting evidence a forecast counts half as much `half_lives` later ones
+    (`evidence.py`).
     """
 
     margin_fraction: float = 0.01
     most_candidates: int = 6
     least_forecasts: float = 3.5
-    half_life: float = 40.0
+    half_lives: tuple[float, float] = (20.0, 120.0)
     sharpness: float = 2.0
     least_weight: float = 0.02
 
@@ -46,16 +46,13 @@ def unproven(names: tuple[str, ...], overlap: int, choosing: Choosing = CHOOSING
     Models that are not naive are charged the margin.
     """
     charges = [1.0 if name in NAIVE else 1 + choosing.margin_fraction for name in names]
-    return Evidence.none(
-        np.tile(np.array(charges), CALIBRATIONS), choosing.half_life * overlap**0.5
-    )
+    return Evidence.none(np.tile(np.array(charges), CALIBRATIONS), choosing.half_lives, overlap)
 
 
 def choose(
     evidence: Evidence,
     names: tuple[str, ...],
     taking_part: Bools,
-    overlap: int,
     choosing: Choosing = CHOOSING,
 ) -> Floats:
     """Shares of the candidates to use, shape (calibrations, models).
@@ -78,7 +75,7 @@ def choose(
     leader = evidence.leader(reference, fit)
     if names[leader % len(names)] in UNFITTED:
         fit = [one and names[i % len(names)] in UNFITTED for i, one in enumerate(fit)]
-    errors = evidence.errors_above(leader, overlap)
+    errors = evidence.errors_above(leader)
     weighed = [
         (math.exp(-choosing.sharpness * error), i)
         for i, (one, error) in enumerate(zip(fit, errors, strict=True))

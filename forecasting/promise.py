@@ -97,9 +97,7 @@ def _chosen(
     taking_part = ~np.isnan(centres)
     if alertness.reactive:
         taking_part &= np.array([name in UNFITTED for name in names])
-    shares = choose(
-        ledger.evidence, names, taking_part, settings.target.last_step, settings.choosing
-    )
+    shares = choose(ledger.evidence, names, taking_part, settings.choosing)
     upper = float(scale.down((shares * scale.up(uppers)).sum()))
     by_model = zip(names, shares.sum(axis=0).tolist(), strict=True)
     weights = {name: share for name, share in by_model if share > 0}

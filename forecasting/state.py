@@ -16,7 +16,7 @@ from forecasting.series import Floats, Series
 from forecasting.target import Target
 from forecasting.tracker import Tracker, TrackerSettings
 
-VERSION = 2
+VERSION = 3
 
 
 def encode(tracker: Tracker) -> str:
