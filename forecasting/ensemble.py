@@ -7,6 +7,7 @@ Predictions for Time Series", 2022.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,19 +65,28 @@ def choose(
     little is known all weigh about the same, and one that is clearly worse soon weighs nothing (two
     standard errors are 2%). While a model that needs no fit leads, no other is used.
     """
-    reference = names.index(REFERENCE)
-    fit = np.tile(taking_part, CALIBRATIONS)
-    fit &= evidence.forecasts() >= choosing.least_forecasts
-    shares = np.zeros(len(fit))
+    reference, shares = names.index(REFERENCE), np.zeros(CALIBRATIONS * len(names))
+    fit = [
+        part and count >= choosing.least_forecasts
+        for part, count in zip(
+            taking_part.tolist() * CALIBRATIONS, evidence.forecasts(), strict=True
+        )
+    ]
     if not fit[reference]:
         shares[reference] = 1.0
         return shares.reshape(CALIBRATIONS, -1)
     leader = evidence.leader(reference, fit)
     if names[leader % len(names)] in UNFITTED:
-        fit &= np.tile([name in UNFITTED for name in names], CALIBRATIONS)
+        fit = [one and names[i % len(names)] in UNFITTED for i, one in enumerate(fit)]
     errors = evidence.errors_above(leader, overlap)
-    weights = np.where(fit, np.exp(-choosing.sharpness * errors), 0.0)
-    best = np.argsort(-weights, kind="stable")[: choosing.most_candidates]
-    best = best[weights[best] >= choosing.least_weight]
-    shares[best] = weights[best] / weights[best].sum()
+    weighed = [
+        (math.exp(-choosing.sharpness * error), i)
+        for i, (one, error) in enumerate(zip(fit, errors, strict=True))
+        if one
+    ]
+    weighed.sort(key=lambda one: -one[0])
+    best = [one for one in weighed[: choosing.most_candidates] if one[0] >= choosing.least_weight]
+    total = sum([weight for weight, _ in best])
+    for weight, i in best:
+        shares[i] = weight / total
     return shares.reshape(CALIBRATIONS, -1)

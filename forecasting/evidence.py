@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.series import Bools, Floats
+from forecasting.series import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +39,9 @@ class Evidence:
         excess = charged[:, None] - charged
         known = ~np.isnan(excess)
         excess[~known] = 0.0
-        return replace(
-            self,
+        return Evidence(
+            charges=self.charges,
+            keep=self.keep,
             count=self.keep * self.count + known,
             excess=self.keep * self.excess + excess,
             square=self.keep * self.square + excess * excess,
@@ -77,28 +80,26 @@ class Evidence:
             square=square.reshape(shape),
         )
 
-    def forecasts(self) -> Floats:
+    def forecasts(self) -> list[float]:
         """How many forecasts of each candidate have met their truth, the older ones faded."""
-        return np.asarray(self.count.diagonal())
+        return list(self.count.diagonal().tolist())
 
-    def above(self, base: int) -> Floats:
+    def above(self, base: int) -> list[float]:
         """Mean loss above that of candidate `base`, on the forecasts that both made."""
-        return _ratio(self.excess[:, base], self.count[:, base])
+        both = zip(self.excess[:, base].tolist(), self.count[:, base].tolist(), strict=True)
+        return [excess / count if count > 0 else 0.0 for excess, count in both]
 
-    def errors_above(self, base: int, overlap: int) -> Floats:
+    def errors_above(self, base: int, overlap: int) -> list[float]:
         """By how many standard errors the mean loss lies above that of candidate `base`.
 
         Errors of forecasts that overlap are neither independent (each counts) nor one (count /
         overlap); the number that counts is taken between the two.
         """
-        error = np.sqrt(self.square[:, base] * np.sqrt(overlap))
-        return _ratio(self.excess[:, base], error)
+        both = zip(self.excess[:, base].tolist(), self.square[:, base].tolist(), strict=True)
+        wider = overlap**0.5
+        return [excess / math.sqrt(s * wider) if s > 0 else 0.0 for excess, s in both]
 
-    def leader(self, base: int, among: Bools) -> int:
+    def leader(self, base: int, among: Sequence[bool]) -> int:
         """The candidate with the least mean loss, each compared with `base`."""
-        return int(np.argmin(np.where(among, self.above(base), np.inf)))
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """The quotient; 0 where there is nothing to divide by."""
-    return np.asarray(np.divide(above, below, out=np.zeros(len(above)), where=below > 0))
+        above = self.above(base)
+        return min((i for i, one in enumerate(among) if one), key=above.__getitem__)

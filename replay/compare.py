@@ -218,7 +218,7 @@ def play(case: Case) -> Run:
     contender = CONTENDERS[case.policy]
     policy = contender.make(scene, contender.knobs(**case.knobs))
     timeline, flaps = Timeline(), Flaps()
-    backlogs = Backlogs(case.stage.settings.slo.ttft_seconds)
+    backlogs = Backlogs(case.stage.settings.slo)
 
     def see(step: Step) -> None:
         for watching in (timeline, flaps, backlogs):

@@ -5,18 +5,43 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
 def positive(text: str) -> float:
     """Read a finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def up_to(most: float) -> Callable[[str], float]:
+    """A reader of numbers above 0 that are no larger than any that is meant."""
+
+    def read(text: str) -> float:
+        value = positive(text)
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is above {most:g}")
+        return value
+
+    return read
+
+
+def share(text: str) -> float:
+    """Read a share, above 0 and below 1."""
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and below 1")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def positive_int(text: str) -> int:
