@@ -58,7 +58,7 @@ def export(args: argparse.Namespace) -> int:
         raise UserError(f"--start {args.start} is not before --end {args.end}")
     if (steps := (end - start) / args.step) > _MOST_STEPS:
         raise UserError(
-            f"--step {args.step:g}: {steps:.3g} steps to --end; there may be {_MOST_STEPS:,} at most"
+            f"--step {args.step:g}: {steps:.3g} steps to --end; at most {_MOST_STEPS:,} can be"
         )
     config = _config(args)
     past = asyncio.run(read_past(config, start, end, args.step))
