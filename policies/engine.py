@@ -142,6 +142,9 @@ class Engine:
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
+        ratio, target = self.settings.ratio, decision.target
+        if target and not ratio.allows(target):
+            notes = (*notes, f"{target.prefill}+{target.decode} is outside the ratio: {ratio}")
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
         foresight = Foresight(
@@ -323,6 +326,7 @@ _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "scale_in_by_slots": HoldReason.SCALE_IN_STABILISING,
     "keep_for_queue": HoldReason.SCALE_IN_STABILISING,
+    "keep_ratio": HoldReason.RATIO,
     "follow_plan": HoldReason.NOT_WORTH_A_START,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "await_stuck": HoldReason.REPLICAS_STUCK,
