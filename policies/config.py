@@ -268,10 +268,8 @@ class PolicySettings(Section):
     @model_validator(mode="after")
     def _ratio_within_bounds(self) -> PolicySettings:
         prefill, decode = self.prefill, self.decode
-        if not (
-            self.ratio.least_decode(prefill.min_replicas) <= decode.max_replicas
-            and self.ratio.most_decode(prefill.max_replicas) >= decode.min_replicas
-        ):
+        low = PerRole(prefill.min_replicas, decode.min_replicas)
+        if not self.ratio.least_above(low, PerRole(prefill.max_replicas, decode.max_replicas)):
             raise ValueError(
                 f"no pair of {prefill.min_replicas} to {prefill.max_replicas} prefill and "
                 f"{decode.min_replicas} to {decode.max_replicas} decode replicas has {self.ratio}"

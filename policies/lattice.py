@@ -65,7 +65,11 @@ class Lattice:
         self.low = PerRole(prefill.min_replicas, decode.min_replicas)
         self.high = PerRole(prefill.max_replicas, decode.max_replicas)
         self.budget = capacity.settings.gpu_budget or math.inf
-        self.ratio = capacity.settings.ratio
+        # A range that no pair within bounds and budget is in is set aside, and told as missing.
+        ratio = capacity.settings.ratio
+        least = ratio.least_above(self.low, self.high)
+        within = least is not None and self.gpus(least) <= self.budget
+        self.ratio = ratio if within else RatioRange()
         self._waits: dict[int, Wait] = {}
         self._decodes: dict[int, DecodeState] = {}
         self._attained: dict[PerRole[int], PerRole[float]] = {}

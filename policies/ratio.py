@@ -67,6 +67,14 @@ class RatioRange(BaseModel):
             return True
         return self.least_decode(pair.prefill) <= pair.decode <= self.most_decode(pair.prefill)
 
+    def least_above(self, low: PerRole[int], high: PerRole[int]) -> PerRole[int] | None:
+        """The least pair within the range that is no less than `low`; None beyond `high`."""
+        while not self.allows(low):
+            low = self.repaired(low)
+            if low.prefill > high.prefill or low.decode > high.decode:
+                return None
+        return low
+
     def repaired(self, pair: PerRole[int]) -> PerRole[int]:
         """The pair, with so much more of the role that lacks that it is within the range.
 

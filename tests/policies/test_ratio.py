@@ -15,6 +15,7 @@ from test_guards import context
 from policies.capacity import Capacity
 from policies.config import PolicySettings, RoleSettings
 from policies.coupling import share_out, solve
+from policies.foresight import Foresight
 from policies.guards import apply
 from policies.ratio import RatioRange
 from policies.types import Binding, PerRole
@@ -92,6 +93,8 @@ def test_the_solve_within_a_range_equals_brute_force(wanted, slo, ratio, budget,
 @given(demands, ranges, counts)
 def test_what_is_in_place_or_shared_out_is_within_the_range_too(wanted, ratio, in_place):
     limits = bounded(12, gpu_budget=20, ratio=ratio)
+    some = ratio.least_above(PerRole(1, 1), PerRole(12, 12))
+    assume(some is not None and sum(some) <= 10)
     solution = solve(wanted, PROFILE, limits, in_place)
     assume(solution.capacity.flow(solution.replicas) > 0.1)
     assert ratio.allows(solution.replicas)
@@ -141,3 +144,24 @@ def test_a_guard_gives_back_no_more_of_one_role_than_the_other_allows():
 def test_a_range_that_no_pair_can_have_is_refused(settings_of, words):
     with pytest.raises(ValidationError, match=words):
         PolicySettings.model_validate(settings_of)
+
+
+def test_a_range_beyond_the_budget_is_set_aside_and_told():
+    """4 prefill replicas at least, so 8 decode beside them: 24 GPUs, of which there are 20."""
+    limits = PolicySettings(
+        prefill=RoleSettings(min_replicas=4),
+        ratio=RatioRange(max_prefill_per_decode=0.5),
+        gpu_budget=20,
+    )
+    solution = solve(demand(40.0), PROFILE, limits)
+    free = limits.model_copy(update={"ratio": RatioRange()})
+    assert solution.replicas == solve(demand(40.0), PROFILE, free).replicas
+    assert "no pair within bounds and budget has no more than 0.5 prefill" in solution.shortfall
+
+
+def test_a_replica_that_the_ratio_asks_for_is_not_called_spare():
+    limits = bounded(64, ratio=RatioRange(min_prefill_per_decode=1.0, max_prefill_per_decode=1.0))
+    solution = solve(demand(60.0), PROFILE, limits)
+    margins = Foresight.steady(solution.capacity)(solution.replicas).margins
+    assert [margin.binding for margin in margins if margin.binding is Binding.RATIO]
+    assert all(margin.binding for margin in margins)
