@@ -23,6 +23,7 @@ from policies.facts import (
     leave_to_others,
     measured_leads,
     pool_notes,
+    ratio_notes,
     tightening,
     with_leads,
     within,
@@ -142,9 +143,7 @@ class Engine:
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
-        ratio, target = self.settings.ratio, decision.target
-        if target and not ratio.allows(target):
-            notes = (*notes, f"{target.prefill}+{target.decode} is outside the ratio: {ratio}")
+        notes = (*notes, *ratio_notes(self.settings, decision))
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
         foresight = Foresight(
