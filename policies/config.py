@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from forecasting.registry import forecasters
+from policies.ratio import RatioRange
 from policies.types import PerRole
 
 Tokens = TypeVar("Tokens", float, NDArray[np.float64])
@@ -233,6 +234,7 @@ class PolicySettings(Section):
     gpu_budget: PositiveInt | None = Field(
         default=None, description="most GPUs for both roles together; unset: no limit"
     )
+    ratio: RatioRange = RatioRange()
     guards: Guards = Guards()
     forecast: ForecastSettings = ForecastSettings()
     drain_seconds: PositiveFloat = Field(
@@ -262,6 +264,17 @@ class PolicySettings(Section):
     kv_headroom_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of KV memory kept free of planned load"
     )
+
+    @model_validator(mode="after")
+    def _ratio_within_bounds(self) -> PolicySettings:
+        prefill, decode = self.prefill, self.decode
+        low = PerRole(prefill.min_replicas, decode.min_replicas)
+        if not self.ratio.least_above(low, PerRole(prefill.max_replicas, decode.max_replicas)):
+            raise ValueError(
+                f"no pair of {prefill.min_replicas} to {prefill.max_replicas} prefill and "
+                f"{decode.min_replicas} to {decode.max_replicas} decode replicas has {self.ratio}"
+            )
+        return self
 
     @property
     def roles(self) -> PerRole[RoleSettings]:

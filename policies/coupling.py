@@ -9,6 +9,7 @@ from policies.config import PolicySettings
 from policies.demand import Demand
 from policies.lattice import Lattice
 from policies.profile import Profile
+from policies.shortfall import shortfall
 from policies.types import Binding, Expectation, PerRole
 
 
@@ -64,7 +65,7 @@ def solve(
         capacity=lattice.capacity,
         binding=lattice.binding(pair, feasible=feasible),
         feasible=feasible and lattice.attainable and not lattice.eased,
-        shortfall=lattice.shortfall(pair, feasible=feasible),
+        shortfall=shortfall(lattice, pair, feasible=feasible),
     )
 
 
@@ -82,5 +83,5 @@ def share_out(solution: Solution, now: Demand, in_place: PerRole[int]) -> Soluti
         solution,
         replicas=pair,
         gpus=lattice.gpus(pair),
-        shortfall=lattice.shortfall(pair, feasible=False),
+        shortfall=shortfall(lattice, pair, feasible=False),
     )

@@ -23,6 +23,7 @@ from policies.facts import (
     leave_to_others,
     measured_leads,
     pool_notes,
+    ratio_notes,
     tightening,
     with_leads,
     within,
@@ -142,6 +143,7 @@ class Engine:
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
+        notes = (*notes, *ratio_notes(self.settings, decision))
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
         foresight = Foresight(
@@ -323,6 +325,7 @@ _REASON_OF_GUARD = {
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "scale_in_by_slots": HoldReason.SCALE_IN_STABILISING,
     "keep_for_queue": HoldReason.SCALE_IN_STABILISING,
+    "keep_ratio": HoldReason.RATIO,
     "follow_plan": HoldReason.NOT_WORTH_A_START,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "await_stuck": HoldReason.REPLICAS_STUCK,

@@ -115,6 +115,14 @@ def floor_notes(
     )
 
 
+def ratio_notes(settings: PolicySettings, decision: Decision) -> tuple[str, ...]:
+    """Say where what stands above the ratio range has left it."""
+    target, ratio = decision.target, settings.ratio
+    if target is None or ratio.allows(target):
+        return ()
+    return (f"{target.prefill}+{target.decode} is outside the ratio: {ratio}",)
+
+
 def tightening(settings: PolicySettings, cap: GpuCap | None) -> GpuCap | None:
     """The cap, if it is what limits and not the configured budget."""
     if cap is None or cap.gpus is None:

@@ -93,7 +93,8 @@ def _sufficient(lattice: Lattice, pair: PerRole[int]) -> bool:
 def _margin(lattice: Lattice, role: Role, pair: PerRole[int]) -> Margin:
     capacity, count = lattice.capacity, pair[role]
     fewer = pair.but(role, count - 1)
-    spare = count > lattice.low[role] and (lattice.meets(fewer) or not _sufficient(lattice, pair))
+    allowed = count > lattice.low[role] and lattice.ratio.allows(fewer)
+    spare = allowed and (lattice.meets(fewer) or not _sufficient(lattice, pair))
     return Margin(
         gpus=lattice.cost[role],
         more=capacity.expect(pair.but(role, count + 1)),

@@ -116,6 +116,16 @@ def scale_in_by_slots(target: PerRole[int], context: Context) -> tuple[PerRole[i
     )
 
 
+def keep_ratio(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Give back no more of one role than the ratio allows beside what is held of the other.
+
+    The pair wanted is within the range; only what holds one role and not the other leaves it.
+    Limits of speed, of replicas and of GPUs come later, and stand above it.
+    """
+    ratio = context.settings.ratio
+    return (ratio.repaired(target) if ratio.limits else target), f"{ratio} are asked for"
+
+
 def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Add no more replicas of a role at once than allowed."""
     step = context.settings.guards.max_scale_out_replicas
@@ -218,6 +228,7 @@ GUARDS: tuple[Guard, ...] = (
     stabilise_scale_in,
     hold_rise,
     scale_in_by_slots,
+    keep_ratio,
     limit_scale_out,
     await_stuck,
     freeze_rollout,

@@ -10,10 +10,11 @@ from functools import cached_property
 from policies.capacity import Capacity, DecodeState
 from policies.profile import with_wide_links
 from policies.queueing import Wait
+from policies.ratio import RatioRange
 from policies.types import Binding, PerRole, Role
 
 # Times what keeps up with the load: what that cannot do, no number of replicas is asked to.
-_PLENTY = 3
+PLENTY = 3
 # Times the misses allowed: beyond it, a pair in place is not kept however little it is short of.
 _TOLERATED_MISSES = 5
 # What a move of replicas between the sides must gain, in flow or attainment.
@@ -64,6 +65,11 @@ class Lattice:
         self.low = PerRole(prefill.min_replicas, decode.min_replicas)
         self.high = PerRole(prefill.max_replicas, decode.max_replicas)
         self.budget = capacity.settings.gpu_budget or math.inf
+        # A range that no pair within bounds and budget is in is set aside, and told as missing.
+        ratio = capacity.settings.ratio
+        least = ratio.least_above(self.low, self.high)
+        within = least is not None and self.gpus(least) <= self.budget
+        self.ratio = ratio if within else RatioRange()
         self._waits: dict[int, Wait] = {}
         self._decodes: dict[int, DecodeState] = {}
         self._attained: dict[PerRole[int], PerRole[float]] = {}
@@ -83,7 +89,7 @@ class Lattice:
         """
         share = self.capacity.settings.slo.attainment_fraction
         least = self.capacity.least
-        plenty = least.map(lambda replicas: _PLENTY * math.ceil(replicas) + 2)
+        plenty = least.map(lambda replicas: PLENTY * math.ceil(replicas) + 2)
         enough = 2.0 * share / (1.0 + share)
         for pair, attained in self._attained.items():
             within = pair.prefill <= plenty.prefill and pair.decode <= plenty.decode
@@ -157,6 +163,8 @@ class Lattice:
         few = 1.0 - ttft * itl <= _TOLERATED_MISSES * (1.0 - self.required)
         if not few or any(pair[role] < self.low[role] for role in Role):
             return False
+        if not self.ratio.allows(pair):
+            return False
         demand, share = (
             self.capacity.demand,
             self.capacity.settings.guards.tolerated_demand_fraction,
@@ -183,6 +191,8 @@ class Lattice:
         least = self._least_of_each(near or known or self.low, met)
         if least is None:
             return None
+        if self.ratio.limits:
+            return self._cheapest_in_range(best, least, most_gpus)
         most = self.high.decode
         for prefill in range(least.prefill, self.high.prefill + 1):
             most = min(most, self._most_decode(prefill, most_gpus))
@@ -193,6 +203,28 @@ class Lattice:
                 most = self.high.decode
                 continue
             most, pair = decode, PerRole(prefill, decode)
+            if best is None or self._better(pair, best):
+                best, most_gpus = pair, self.gpus(pair)
+        return best
+
+    def _cheapest_in_range(
+        self, best: PerRole[int] | None, least: PerRole[int], most_gpus: float
+    ) -> PerRole[int] | None:
+        """The same where a ratio is asked for.
+
+        More prefill may then ask for more decode than the objective does, so that what did beside
+        fewer prefill replicas says nothing of how many may be needed.
+        """
+        for prefill in range(least.prefill, self.high.prefill + 1):
+            affordable = self._most_decode(prefill, most_gpus)
+            if affordable < least.decode:
+                break
+            low = max(least.decode, self.ratio.least_decode(prefill))
+            high = int(min(affordable, self.ratio.most_decode(prefill)))
+            decode = least_that(self._meets_with(Role.DECODE, prefill), low, high, low)
+            if decode is None:
+                continue
+            pair = PerRole(prefill, decode)
             if best is None or self._better(pair, best):
                 best, most_gpus = pair, self.gpus(pair)
         return best
@@ -242,8 +274,12 @@ class Lattice:
             decode = self._most_decode(prefill, self.budget)
             if decode < self.low.decode:
                 break
-            candidates.append(PerRole(prefill, decode))
-        if not candidates:  # the minimum alone is over the budget: the minimum wins, and is told
+            decode = int(min(decode, self.ratio.most_decode(prefill)))
+            if decode >= max(self.low.decode, self.ratio.least_decode(prefill)):
+                candidates.append(PerRole(prefill, decode))
+        if (
+            not candidates
+        ):  # the minimum alone breaks budget or ratio: the minimum wins, and is told
             return self.low
         carrying = [pair for pair in candidates if self.capacity.flow(pair) >= 1.0]
         if not carrying:
@@ -265,6 +301,8 @@ class Lattice:
 
         def as_good(count: int) -> bool:
             fewer = pair.but(role, count)
+            if not self.ratio.allows(fewer):
+                return False
             now = (self.capacity.flow(fewer), *self.attainments(fewer))
             return all(a >= b - _NO_GAIN for a, b in zip(now, (flow, ttft, itl), strict=True))
 
@@ -280,6 +318,7 @@ class Lattice:
             low.prefill <= pair.prefill <= high.prefill
             and low.decode <= pair.decode <= high.decode
             and self.gpus(pair) <= self.budget
+            and self.ratio.allows(pair)
         )
 
     def worth_moving(self, pair: PerRole[int], other: PerRole[int]) -> bool:
@@ -316,10 +355,17 @@ class Lattice:
         """What would break with one replica less on each side."""
         found = [] if self.attainable else [Binding.INFEASIBLE_SLO]
         if not feasible:
-            found.append(Binding.BUDGET if self._over_budget_one_up(pair) else Binding.MAXIMUM)
+            found.append(self._scarce(pair))
             return tuple(found)
         found += [self.binding_of(role, pair) for role in Role]
         return tuple(dict.fromkeys(found))
+
+    def _scarce(self, pair: PerRole[int]) -> Binding:
+        if self.ratio.limits:
+            settings = self.capacity.settings.model_copy(update={"ratio": RatioRange()})
+            if Lattice(replace(self.capacity, settings=settings)).cheapest():
+                return Binding.RATIO
+        return Binding.BUDGET if self._over_budget_one_up(pair) else Binding.MAXIMUM
 
     def _over_budget_one_up(self, pair: PerRole[int]) -> bool:
         return self.gpus(pair) + min(self.cost) > self.budget
@@ -329,6 +375,8 @@ class Lattice:
         if pair[role] <= self.low[role]:
             return Binding.MINIMUM
         fewer = pair.but(role, pair[role] - 1)
+        if not self.ratio.allows(fewer) and self.meets(fewer):
+            return Binding.RATIO
         if self._link_binds(pair, fewer):
             return Binding.KV_LINK
         if role is Role.PREFILL:
@@ -346,46 +394,3 @@ class Lattice:
         wide = Lattice(replace(self.capacity, profile=with_wide_links(self.capacity.profile)))
         ttft, itl = wide.attainments(fewer)
         return ttft * itl >= self.required
-
-    def shortfall(self, pair: PerRole[int], *, feasible: bool) -> str | None:
-        """What is missing, in words; None when the objective is met."""
-        slo, ceiling = self.capacity.settings.slo, self.capacity.attainable
-        missing = []
-        if ceiling.decode == 0.0:
-            missing.append(
-                f"one request alone already takes {self.capacity.iteration_seconds(1.0):.4g} s per "
-                f"token: ITL {slo.itl_seconds:g} s is out of reach at any size"
-            )
-        if ceiling.prefill < slo.attainment_fraction:
-            missing.append(
-                f"{1 - ceiling.prefill:.1%} of prompts take longer than the TTFT objective "
-                "on an idle fleet"
-            )
-        if self.eased and not missing:
-            share = slo.attainment_fraction
-            plenty = 2 * self.required / (1 + share)
-            missing.append(
-                f"{_PLENTY} times what keeps up would have no more than {plenty:.2%} of requests "
-                f"in time, so {self.required:.2%} is planned for and not {share:.2%}"
-            )
-        if self.gpus(self.low) > self.budget:
-            missing.append(f"the least of both roles is beyond the budget of {self.budget} GPUs")
-        if not feasible:
-            ttft, itl = self.attainments(pair)
-            missing.append(
-                f"{self.gpus(pair)} GPUs reach {ttft * itl:.1%} of {self.required:.1%}; "
-                f"{self._missing_gpus()}"
-            )
-        return "; ".join(missing) or None
-
-    def _missing_gpus(self) -> str:
-        unbounded = self.capacity.settings.model_copy(update={"gpu_budget": None})
-        free = Lattice(Capacity(self.capacity.profile, unbounded, self.capacity.demand))
-        free.high = PerRole(*(4 * high for high in self.high))
-        needed = free.cheapest()
-        if needed is None:
-            return "no size within reach would meet it"
-        return (
-            f"{self.gpus(needed)} would be needed "
-            f"({needed.prefill} prefill + {needed.decode} decode)"
-        )

@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
         else:
             results.append(result)
     if not results:
-        raise UserError("no series was long enough; a backtest takes some 20 cells")
+        raise UserError(
+            "no series was long enough; a backtest takes some 20 cells more than the lead"
+        )
     if args.html:
         from planner.fan_chart import page
 

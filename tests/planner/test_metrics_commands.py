@@ -209,7 +209,9 @@ def test_an_export_needs_a_server_and_a_model(
     [
         pytest.param({"--start": "yesterday"}, "no time", id="no-time"),
         pytest.param({"--start": "1h", "--end": "2h"}, "not before", id="backwards"),
-        pytest.param({"--preset": "vlm"}, "vlm", id="unknown-preset"),
+        pytest.param({"--end": "inf"}, "'inf' is no time", id="endless"),
+        pytest.param({"--step": "0.00001"}, "3e+07 steps", id="too-fine"),
+        pytest.param({"--preset": "vlm"}, "argument --preset: invalid", id="unknown-preset"),
         pytest.param({"--prometheus": "http://127.0.0.1:9"}, "cannot be reached", id="refused"),
         pytest.param({"--model": "absent"}, "nothing to export", id="nothing-there"),
     ],
