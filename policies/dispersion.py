@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ _LEAST_ARRIVALS = 20.0
 # A read that is missed leaves an interval of two steps, which tells as much as two.
 _LONGEST_STEPS = 3.0
 _LATE_STEPS = 1.5
+_TOUCH_STEPS = 0.02
 # More is a counter that jumps by what was counted elsewhere, not traffic.
 MOST_DISPERSION = 100.0
 
@@ -50,13 +52,16 @@ def dispersion(counters: Sequence[Sequence[Point]]) -> float | None:
         return None
     step = float(np.median(np.concatenate(steps)))
     since = max(_changes(tracks, step))
-    kept = [track[track[:, 0] >= since] for track in tracks]
+    kept = [track[track[:, 0] >= since] for track in tracks if track[-1, 0] >= since]
     starts, ends, counts, surprises = map(np.concatenate, zip(*map(_surprises, kept), strict=True))
     arrivals = float(counts.sum())
-    if len(counts) < _LEAST_BINS * len(tracks) or arrivals < _LEAST_ARRIVALS:
+    if len(counts) < _LEAST_BINS * len(kept) or arrivals < _LEAST_ARRIVALS:
         return None
-    # What overlaps an interval has started before its end and has not ended by its start.
-    near = _before(starts, surprises, ends, "left") - _before(ends, surprises, starts, "right")
+    # What overlaps an interval has started before its end and has not ended by its start. Reads of
+    # one round differ by milliseconds; to take the next interval for it would only add noise.
+    touch = _TOUCH_STEPS * step
+    started = _before(starts, surprises, ends - touch, "left")
+    near = started - _before(ends, surprises, starts + touch, "right")
     return min(max(float(surprises @ near) / arrivals, 0.0), MOST_DISPERSION)
 
 
@@ -92,9 +97,10 @@ def _surprises(track: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     return times[:-1][own], times[1:][own], counts[own], surprises
 
 
-def _before(times: Floats, values: Floats, limits: Floats, side: str) -> Floats:
+def _before(
+    times: Floats, values: Floats, limits: Floats, side: Literal["left", "right"]
+) -> Floats:
     """Sum of the values whose time is before each limit; at it too where `side` is right."""
     order = np.argsort(times)
     sums = np.concatenate([[0.0], np.cumsum(values[order])])
-    found = np.searchsorted(times[order], limits, "right" if side == "right" else "left")
-    return sums[found]
+    return sums[np.searchsorted(times[order], limits, side)]

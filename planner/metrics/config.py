@@ -244,8 +244,14 @@ def make_evaluator(config: MetricsConfig) -> Evaluator:
     return PrometheusEvaluator(config)
 
 
-def make_source(config: MetricsConfig) -> MetricsSource:
-    """Build the source that the configuration asks for."""
+def make_source(config: MetricsConfig, input_length_cv: float = 1.0) -> MetricsSource:
+    """Build the source that the configuration asks for; see `Reading` for the spread of prompts."""
     from planner.metrics.source import QueriedSource
 
-    return QueriedSource(make_evaluator(config), config.signals, config.selection, config.quality)
+    return QueriedSource(
+        make_evaluator(config),
+        config.signals,
+        config.selection,
+        config.quality,
+        input_length_cv,
+    )

@@ -38,6 +38,7 @@ async def read_past(
     end_seconds: float,
     step_seconds: float,
     signals: frozenset[str] | None = None,
+    input_length_cv: float = 1.0,
 ) -> Past:
     """Observe every `step_seconds` from start to end; an outage is a problem, not an exception.
 
@@ -62,14 +63,19 @@ async def read_past(
         await evaluator.close()
     return Past(
         tuple(
-            Reading(preset, answers).observation(at, window, ()) for at, answers in by_time.items()
+            Reading(preset, answers, input_length_cv).observation(at, window, ())
+            for at, answers in by_time.items()
         ),
         problems,
     )
 
 
 async def read_demand(
-    config: MetricsConfig, since_seconds: float, now_seconds: float, step_seconds: float
+    config: MetricsConfig,
+    since_seconds: float,
+    now_seconds: float,
+    step_seconds: float,
+    input_length_cv: float = 1.0,
 ) -> Past:
     """Read the demand of the last `config.history_seconds`, as far as it is younger than `since`.
 
@@ -79,4 +85,4 @@ async def read_demand(
     end = now_seconds - step_seconds
     if config.source is not SourceKind.PROMETHEUS or start >= end:
         return Past((), ())
-    return await read_past(config, start, end, step_seconds, _DEMAND)
+    return await read_past(config, start, end, step_seconds, _DEMAND, input_length_cv)
