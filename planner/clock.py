@@ -8,6 +8,8 @@ import time
 
 # The wall clock may be set while we sleep, so it is read again at least this often.
 _LONGEST_SLEEP_SECONDS = 30.0
+# A clock that is being corrected loses milliseconds in a tick; one that was set back loses more.
+_SET_BACK_SECONDS = 1.0
 
 
 class WallClock:
@@ -18,9 +20,17 @@ class WallClock:
         return time.time()
 
     async def sleep_until(self, seconds: float) -> None:
-        """Return when `now_seconds` has reached `seconds`."""
-        while (left := seconds - self.now_seconds()) > 0:  # noqa: ASYNC110 - no event tells time
-            await asyncio.sleep(min(left, _LONGEST_SLEEP_SECONDS))
+        """Return when `now_seconds` has reached `seconds`, or as much time has really passed.
+
+        Set back by an hour in a sleep of 10 s, the clock reaches `seconds` an hour late, and the
+        loop that ticks by it must not stand still for so long.
+        """
+        patience = seconds - self.now_seconds() + _SET_BACK_SECONDS
+        watch = Stopwatch()
+        while (left := seconds - self.now_seconds()) > 0:
+            if watch.seconds >= patience:
+                return
+            await asyncio.sleep(min(left, patience - watch.seconds, _LONGEST_SLEEP_SECONDS))
 
 
 class Stopwatch:

@@ -64,19 +64,23 @@ def _parse(path: Path, text: str) -> tuple[object, dict[KeyPath, int]]:
     """Return the data and the line of every key."""
     if path.suffix == ".json":
         text = text.expandtabs()  # JSON may be indented with tabs, YAML may not
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return {}, {}
-        return loader.construct_document(node), dict(_lines(node, path))
+        # Lines first: construction writes what `<<` merges into the node, as if it stood there.
+        lines = dict(_lines(node, path))
+        return loader.construct_document(node), lines
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
         raise UserError(f"{path}{where}: not valid {_format(path)}: {problem}") from None
-    finally:
-        loader.dispose()
+    except RecursionError:
+        raise UserError(
+            f"{path}: a part of it contains itself, or is nested too deeply; write it out flat"
+        ) from None
 
 
 def _format(path: Path) -> str:
@@ -91,6 +95,8 @@ def _lines(node: yaml.Node, path: Path, at: KeyPath = ()) -> Iterator[tuple[KeyP
     elif isinstance(node, yaml.MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # no name of a key, as construction will say
             line = key.start_mark.line + 1
             if key.value in first:
                 raise UserError(

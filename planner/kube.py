@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, field_validator
 
 from planner.errors import UserError
 from policies.config import Section
@@ -18,11 +21,13 @@ if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
 Json = dict[str, Any]
+Renewal = Callable[[], Awaitable[None]]
 
 FIELD_MANAGER = "pd-planner"
 _ATTEMPTS = 3
 _BACKOFF_SECONDS = 0.2
 _PAGE = 500
+_RENEWAL_SECONDS = 30.0  # credentials younger than that are not what is wrong
 
 
 class KubeSettings(Section):
@@ -38,6 +43,14 @@ class KubeSettings(Section):
     deadline_seconds: PositiveFloat = Field(
         default=5.0, description="longest wait for one call, all its attempts together, seconds"
     )
+
+    @field_validator("api_server")
+    @classmethod
+    def _without_credentials(cls, url: str | None) -> str | None:
+        """Addresses are told in errors and in the log."""
+        if url is not None and "@" in url.partition("://")[2].partition("/")[0]:
+            raise ValueError("it must hold no credentials; give kubeconfig a file that has them")
+        return url
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +140,14 @@ class _Call:
 class Kube:
     """An API server. Each call ends within the deadline and raises KubeError when it fails."""
 
-    def __init__(self, client: ApiClient, deadline_seconds: float) -> None:
+    def __init__(
+        self, client: ApiClient, deadline_seconds: float, renew: Renewal | None = None
+    ) -> None:
         self._client = client
         self._deadline_seconds = deadline_seconds
+        self._renew = renew
+        self._renewing = asyncio.Lock()
+        self._renewed_at = -math.inf  # on the event loop's clock
 
     async def get(self, target: Target, subresource: str = "") -> Json:
         """Read one object, or a subresource of it such as `scale`."""
@@ -184,12 +202,31 @@ class Kube:
             status, headers, text = await self._send(call, until_seconds - loop.time())
             if status < 300:
                 return _parsed(text)
+            if status == 401 and attempt == 1 and await self._renewed(until_seconds):
+                continue
             patience_seconds = _patience_seconds(headers, attempt)
             worth_it = status == 429 or status >= 500
             in_time = loop.time() + patience_seconds < until_seconds
             if not (worth_it and in_time and attempt < _ATTEMPTS):
                 raise KubeError(_in_words(call, status, text, attempt), status)
             await asyncio.sleep(patience_seconds)
+
+    async def _renewed(self, until_seconds: float) -> bool:
+        """Read the credentials anew, once for all calls that are refused at the same time."""
+        if self._renew is None:
+            return False
+        loop = asyncio.get_running_loop()
+        async with self._renewing:
+            if loop.time() - self._renewed_at < _RENEWAL_SECONDS:
+                return True
+            self._renewed_at = loop.time()
+            try:
+                async with asyncio.timeout_at(until_seconds):
+                    await self._renew()
+            except (UserError, TimeoutError) as error:
+                why = str(error) or "not in time"
+                raise KubeError(f"the credentials cannot be read anew: {why}", 401) from None
+        return True
 
     async def _send(self, call: _Call, timeout_seconds: float) -> tuple[int, Any, str]:
         """Make one attempt."""
@@ -258,21 +295,30 @@ def _in_words(call: _Call, status: int, text: str, attempts: int) -> str:
 
 async def connect(settings: KubeSettings) -> Kube:
     """Make the client; UserError says what is missing. Nothing is sent yet."""
-    from kubernetes.aio import client, config
+    from kubernetes.aio import client
 
     configuration = client.Configuration()
+    renew: Renewal | None = None
+    if settings.api_server is not None:
+        configuration.host = settings.api_server.rstrip("/")
+    elif settings.kubeconfig is not None or not _in_cluster(configuration):
+        renew = partial(_load_kubeconfig, settings, configuration)
+        await renew()
+    return Kube(client.ApiClient(configuration), settings.deadline_seconds, renew)
+
+
+async def _load_kubeconfig(settings: KubeSettings, configuration: object) -> None:
+    """Take a kubeconfig's server and user; a plugin's token for a cloud lasts some minutes."""
+    from kubernetes.aio import config
+
+    path = settings.kubeconfig and str(settings.kubeconfig)
     try:
-        if settings.api_server is not None:
-            configuration.host = settings.api_server.rstrip("/")
-        elif settings.kubeconfig is not None or not _in_cluster(configuration):
-            path = settings.kubeconfig and str(settings.kubeconfig)
-            await config.load_kube_config(path, settings.context, configuration)
+        await config.load_kube_config(path, settings.context, configuration)
     except config.ConfigException as error:
         raise UserError(
             f"no way to reach a Kubernetes API server: {error}. Run inside a cluster, or set "
             "workload.kubernetes.kubeconfig, or KUBECONFIG"
         ) from None
-    return Kube(client.ApiClient(configuration), settings.deadline_seconds)
 
 
 def _in_cluster(configuration: object) -> bool:

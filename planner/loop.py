@@ -127,10 +127,18 @@ class Loop:
         )
         self.journal.append(record)
         for listener in self.listeners:
-            listener(record)
+            self._tell(listener, record)
         if self.store is not None:
             await self.store.save(self.memory)
         return record
+
+    @staticmethod
+    def _tell(listener: Listener, record: Record) -> None:
+        """Tell one listener; a bug there costs what it would have told, not the ticks to come."""
+        try:
+            listener(record)
+        except Exception:
+            log.exception("a listener failed", now_seconds=record.decision.decided_at_seconds)
 
     async def _observe(self, now_seconds: float) -> Observation:
         seen = await self._ask("metrics", self.metrics.observe(now_seconds))

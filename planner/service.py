@@ -47,6 +47,10 @@ from policies.types import PerRole
 
 log = structlog.get_logger(__name__)
 
+# One after another: both readings side by side, the budget, the writes, the front end.
+_WAITS_OF_A_TICK = 4
+# A warm start is worth a minute without decisions, and no more.
+_WARM_SECONDS = 60.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -97,6 +101,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         clock=ports.clock,
         tick_seconds=config.tick_seconds,
         registry=CollectorRegistry(),
+        longest_tick_seconds=_WAITS_OF_A_TICK * config.deadline_seconds,
     )
     engine = Engine(profile, settings)
     telemetry = Telemetry(view)
@@ -114,7 +119,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
             act=config.mode == "act",
         ),
         quality=config.metrics.quality,
-        memory=await _warm(config, engine, store.load() if store else Memory(), ports.clock),
+        memory=store.load() if store else Memory(),
         store=store,
         listeners=(
             telemetry.observe,
@@ -128,7 +133,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
     try:
         async with listening(make_app(view), config.api.host, config.api.port) as address:
             log.info("started", address=address, mode=config.mode, profile=profile.name)
-            await until_signalled(loop.run())
+            await until_signalled(_warmed(loop, config, engine))
             log.info("stopping")
     finally:
         await fitting.close()
@@ -167,6 +172,12 @@ def _allowance(ports: Ports, config: Config, profile: Profile) -> Allowance | No
     )
 
 
+async def _warmed(loop: Loop, config: Config, engine: Engine) -> None:
+    """Run the loop, with the past first; by then probes are answered and signals heard."""
+    loop.memory = await _warm(config, engine, loop.memory, loop.clock)
+    await loop.run()
+
+
 async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) -> Memory:
     """Fill in the demand that the memory missed, from the past that the metrics server keeps."""
     from planner.metrics.past import read_demand
@@ -174,10 +185,17 @@ async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) ->
     now = clock.now_seconds()
     newest = memory.seconds[-1] if memory.seconds else -math.inf
     step, cv = config.policy.forecast.step_seconds, config.policy.input_length_cv
-    past = await read_demand(config.metrics, newest, now, step, cv)
-    for problem in past.problems:
-        log.warning("starting without the past", why=problem)
-    return engine.remember(past.observations, memory)
+    try:
+        async with asyncio.timeout(_WARM_SECONDS):
+            past = await read_demand(config.metrics, newest, now, step, cv)
+        for problem in past.problems:
+            log.warning("starting without the past", why=problem)
+        return engine.remember(past.observations, memory)
+    except TimeoutError:
+        log.warning("starting without the past", why=f"it takes more than {_WARM_SECONDS:g} s")
+    except Exception:  # an odd day in the past must not keep the service from starting
+        log.exception("starting without the past")
+    return memory
 
 
 def _log_tick(record: Record, slo: Slo) -> None:

@@ -23,7 +23,10 @@ def no_summary() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceView:
-    """One planner, live. `summary` gives the interim result of a demo, by the names it prints."""
+    """One planner, live. `summary` gives the interim result of a demo, by the names it prints.
+
+    `longest_tick_seconds` is what a tick may take when every port answers just in time.
+    """
 
     journal: Journal
     profile: Profile
@@ -32,4 +35,5 @@ class ServiceView:
     clock: Clock
     tick_seconds: float
     registry: CollectorRegistry
+    longest_tick_seconds: float = 0.0
     summary: Callable[[], Summary | None] = no_summary

@@ -44,4 +44,6 @@ async def _run(config: Config, profile: Profile, store: MemoryStore | None) -> N
 def _store(path: Path) -> MemoryStore:
     if not path.parent.is_dir():
         raise UserError(f"memory_file {path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise UserError(f"memory_file {path}: that is a folder; name a file in it")
     return MemoryStore(path)

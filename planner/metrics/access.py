@@ -10,13 +10,16 @@ from planner.metrics.config import Access
 
 
 def headers(access: Access) -> dict[str, str]:
-    """Headers to send; OSError names a file that cannot be read."""
+    """Headers to send; OSError names a file that cannot be read, or holds no secret."""
     return {**access.headers, **_authorization(access)}
 
 
 def _authorization(access: Access) -> dict[str, str]:
     if access.bearer_token_file is not None:
-        return {"Authorization": f"Bearer {_secret(access.bearer_token_file)}"}
+        token = _secret(access.bearer_token_file)
+        if not token.isascii():
+            raise OSError(f"{access.bearer_token_file} must hold one line, a token in ASCII")
+        return {"Authorization": f"Bearer {token}"}
     if access.username is not None and access.password_file is not None:
         pair = f"{access.username}:{_secret(access.password_file)}"
         return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
@@ -24,7 +27,14 @@ def _authorization(access: Access) -> dict[str, str]:
 
 
 def _secret(file: Path) -> str:
-    return file.read_text().strip()
+    """The one line of a file; it is not quoted, as libraries do with a header that they refuse."""
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not (text and text.isprintable()):
+        raise OSError(f"{file} must hold one line of text, the secret alone")
+    return text
 
 
 def tls_context(access: Access) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     HttpUrl,
     NonNegativeFloat,
@@ -27,6 +28,20 @@ from policies.config import Section
 
 _NAMES = ", ".join(SIGNALS)
 Query = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _without_secrets(url: HttpUrl) -> HttpUrl:
+    """Addresses are told in errors, in the log and to whoever asks the API."""
+    if url.username is not None or url.password is not None:
+        # The text of a ValueError is shown, what was given is not.
+        raise ValueError(
+            "an address must hold no user and password; give metrics.access.username and "
+            "metrics.access.password_file"
+        )
+    return url
+
+
+PlainUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
 
 
 class SourceKind(StrEnum):
@@ -74,7 +89,7 @@ class Access(Section):
 class StaticPage(Section):
     """One metrics page at a fixed address."""
 
-    url: HttpUrl = Field(description="address of the page, such as http://10.0.0.7:8000/metrics")
+    url: PlainUrl = Field(description="address of the page, such as http://10.0.0.7:8000/metrics")
     pod: str | None = Field(default=None, description="label `pod` of its series; unset: the host")
     labels: dict[str, str] = Field(default_factory=dict, description="more labels of its series")
 
@@ -106,7 +121,7 @@ class MetricsConfig(Section):
         description="prometheus: ask a Prometheus-compatible server; "
         "scrape: read the pods' metrics pages directly",
     )
-    url: HttpUrl | None = Field(
+    url: PlainUrl | None = Field(
         default=None,
         description="address of the server, with its path prefix if it has one; "
         "for example http://prometheus.monitoring:9090",

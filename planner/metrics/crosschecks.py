@@ -16,11 +16,15 @@ _FULL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is seen now, the observations of the past window, oldest first, and the raw signals."""
+    """What is seen now, the observations of the past window, oldest first, and the raw signals.
+
+    `doubts` are those of whoever evaluated the queries.
+    """
 
     now: Observation
     past: tuple[Observation, ...]
     reading: Reading
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,15 @@ from planner.metrics.vector import Vector
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The vector of each query that could be evaluated, and why others could not."""
+    """The vector of each query that could be evaluated, and why others could not.
+
+    `doubts` say why what was evaluated may lack series: a sum of half the pods looks like half
+    the load.
+    """
 
     vectors: Mapping[str, Vector]
     problems: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class Evaluator(Protocol):

@@ -23,6 +23,7 @@ class History:
         self._keep_seconds = keep_seconds
         self._series: dict[str, dict[Labels, deque[Point]]] = defaultdict(dict)
         self._of_target: dict[str, set[tuple[str, Labels]]] = {}
+        self._forgot_at_seconds: float | None = None
 
     def record(
         self, target: str, at_seconds: float, samples: Iterable[tuple[str, Labels, float]]
@@ -32,10 +33,14 @@ class History:
         for name, labels, value in samples:
             present.add((name, labels))
             points = self._series[name].setdefault(labels, deque())
+            while points and points[-1][0] > at_seconds:  # the clock was set back
+                points.pop()
             if not points or points[-1][0] < at_seconds:
                 points.append((at_seconds, value))
         self._of_target[target] = present
-        self._forget(at_seconds)
+        if at_seconds != self._forgot_at_seconds:  # once for all targets: it walks every series
+            self._forget(at_seconds)
+            self._forgot_at_seconds = at_seconds
 
     def retain(self, targets: Iterable[str]) -> None:
         """End the series of every other target."""

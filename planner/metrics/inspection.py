@@ -76,7 +76,7 @@ async def inspect(
     recognised, versions = stack.recognise(answers.vectors)
     return Inspection(
         rows=_rows(config, config.signals, answers),
-        problems=answers.problems,
+        problems=(*answers.problems, *answers.doubts),
         recognised=recognised,
         versions=versions,
         models=stack.models(answers.vectors),

@@ -34,6 +34,7 @@ class _Part:
 
     rows: Mapping[str, Sequence[Row]]
     problems: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class PrometheusEvaluator:
@@ -61,7 +62,7 @@ class PrometheusEvaluator:
         }
         vectors |= {name: vector for one in samples for name, vector in one.vectors.items()}
         problems = [*part.problems, *(text for one in samples for text in one.problems)]
-        return Answers(vectors, tuple(dict.fromkeys(problems)))
+        return Answers(vectors, tuple(dict.fromkeys(problems)), part.doubts)
 
     async def evaluate_past(
         self,
@@ -75,7 +76,7 @@ class PrometheusEvaluator:
         problems: dict[str, None] = {}
         for start, end in _stretches(start_seconds, end_seconds, step_seconds):
             part = await self._ask_all(expressions, _range(start, end, step_seconds))
-            problems.update(dict.fromkeys(part.problems))
+            problems.update(dict.fromkeys((*part.problems, *part.doubts)))
             for name, rows in part.rows.items():
                 for row in rows:
                     for at, value in row.points:
@@ -135,7 +136,7 @@ class PrometheusEvaluator:
             if name not in rows:
                 return _Part({}, (f"{self._server.url} answers {name!r}, which was not asked",))
             rows[name].append(Row(labels, row.points))
-        return _Part(rows, _warned(reply.warnings))
+        return _Part(rows, doubts=_warned(reply.warnings))
 
 
 def _warned(warnings: Sequence[str]) -> tuple[str, ...]:
@@ -145,7 +146,8 @@ def _warned(warnings: Sequence[str]) -> tuple[str, ...]:
 def _joined_parts(parts: Sequence[_Part]) -> _Part:
     rows = {name: rows for part in parts for name, rows in part.rows.items()}
     problems = dict.fromkeys(problem for part in parts for problem in part.problems)
-    return _Part(rows, tuple(problems))
+    doubts = dict.fromkeys(doubt for part in parts for doubt in part.doubts)
+    return _Part(rows, tuple(problems), tuple(doubts))
 
 
 def _batches(expressions: Mapping[str, str]) -> Iterator[dict[str, str]]:

@@ -10,6 +10,7 @@
 | too few pods of a role answered, or fewer than ready,  | scale-out only | may only add  |
 | or too few of them show their queues                   |                |               |
 | two signals contradict each other                      | scale-out only | may only add  |
+| the metrics server warns that its answer lacks series  | scale-out only | may only add  |
 | else                                                   | full           | follows       |
 
 A signal that nothing is ever asked for is no loss of sight but a property of the stack, so it
@@ -54,7 +55,7 @@ class QualitySettings(Section):
 
 def judge(evidence: Evidence, settings: QualitySettings) -> Observation:
     """Drop what is too old or contradicted; say how far the rest may be followed and why."""
-    doubts = list(_gaps(evidence))
+    doubts = [*evidence.doubts, *_gaps(evidence)]
     seen, old = _without_old(evidence.now, settings.max_age_seconds)
     found = findings(replace(evidence, now=seen))
     doubts += [

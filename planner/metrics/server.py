@@ -114,7 +114,8 @@ class Server:
         body = response.json()
         if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
             raise ValueError("its answer is not Prometheus'")  # noqa: TRY004 - data, not a bug
-        return [str(text) for text in body.get("warnings") or ()]
+        partial = ["the answer is partial"] if body.get("isPartial") is True else []
+        return [*map(str, body.get("warnings") or ()), *partial]
 
     def _refuse(self, response: requests.Response) -> None:
         try:

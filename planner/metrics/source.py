@@ -42,7 +42,8 @@ class QueriedSource:
         seen = reading.observation(now_seconds, window, (*answers.problems, *gaps))
         while self._past and self._past[0].observed_at_seconds < now_seconds - window:
             self._past.popleft()
-        judged = judge(Evidence(seen, tuple(self._past), reading), self._quality)
+        evidence = Evidence(seen, tuple(self._past), reading, answers.doubts)
+        judged = judge(evidence, self._quality)
         self._past.append(seen)
         return judged
 

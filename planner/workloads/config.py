@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from planner.budget import BudgetConfig
 from planner.kube import Kube, KubeSettings
@@ -67,6 +67,21 @@ class WorkloadConfig(Section):
     manners: Manners = Manners()
     budget: BudgetConfig = BudgetConfig()
     notices: NoticeSettings = NoticeSettings()
+
+    @model_validator(mode="after")
+    def _apart(self) -> WorkloadConfig:
+        """One count cannot follow two decisions: each tick would undo what the last one wrote."""
+        here = {"namespace": self.namespace}
+        known: dict[Pool, str] = {}
+        for name, pool in self.pools.items():
+            where = pool.model_copy(update=here) if pool.namespace is None else pool
+            if where in known:
+                raise ValueError(
+                    f"{known[where]} and {name} are the same pool, {pool.kind} {pool.name}; "
+                    "name the pool of each"
+                )
+            known[where] = name
+        return self
 
     @property
     def roles(self) -> PerRole[Pool]:

@@ -160,8 +160,11 @@ async def test_an_unreachable_server_is_not_ready(check, cluster, unused_tcp_por
     assert any(line.startswith("FAILED   API server") for line in lines)
 
 
-@pytest.mark.parametrize(("name", "mark"), [("vllm-prefill", "ok"), ("gone", "FAILED")])
-async def test_the_front_end_is_checked_as_well(check, name, mark) -> None:
+@pytest.mark.parametrize(("name", "mark"), [("frontend", "ok"), ("gone", "FAILED")])
+async def test_the_front_end_is_checked_as_well(check, cluster, name, mark) -> None:
+    meta, labels = {"namespace": "llm", "name": "frontend"}, {"app": "frontend"}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}}
+    cluster.put(Deployment.resource, {"metadata": meta, "spec": spec, "status": {}})
     router = f"  router: {{kind: Deployment, name: {name}}}\n"
     size = "policy: {router: {requests_per_second_per_replica: 100}}\n"
     _, lines = await check(more=router + size)

@@ -49,3 +49,19 @@ async def test_the_wall_clock_sleeps_until_its_own_time() -> None:
 async def test_a_boundary_in_the_past_is_no_wait() -> None:
     async with asyncio.timeout(5.0):
         await WallClock().sleep_until(0.0)
+
+
+class SetBack(WallClock):
+    """Set back by an hour after it was read once."""
+
+    def __init__(self) -> None:
+        self.readings = iter((10_000.0,))
+
+    def now_seconds(self) -> float:
+        return next(self.readings, 6_400.0)
+
+
+async def test_a_clock_that_is_set_back_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planner.clock._SET_BACK_SECONDS", 0.0)
+    async with asyncio.timeout(5.0):
+        await SetBack().sleep_until(10_000.02)

@@ -122,6 +122,11 @@ MISTAKES = [
         "tick_seconds: 0\n", "line 1: tick_seconds is 0; it must be greater than 0", id="zero"
     ),
     pytest.param(
+        "tick_seconds: .inf\n",
+        "line 1: tick_seconds is Infinity; it must be a finite number",
+        id="a-tick-that-never-ends",
+    ),
+    pytest.param(
         "mode: acting\n", "mode is \"acting\"; it must be 'advise' or 'act'", id="not-a-choice"
     ),
     pytest.param(
@@ -162,6 +167,9 @@ BROKEN = [
     pytest.param("a: [1, 2\nb: 3\n", "line 2: not valid YAML: ", id="broken-yaml"),
     pytest.param("mode: 'act\n", "not valid YAML: ", id="a-quote-not-closed"),
     pytest.param("? [mode]\n: act\n", "not valid YAML: ", id="a-list-for-a-key"),
+    pytest.param("mode: a\x07t\n", "not valid YAML: special characters", id="a-control-character"),
+    pytest.param("policy: &a {slo: *a}\n", "contains itself", id="an-anchor-in-itself"),
+    pytest.param("a: " + "[" * 3000 + "]" * 3000, "nested too deeply", id="a-tower-of-brackets"),
 ]
 
 
@@ -205,6 +213,45 @@ def test_a_mistake_inside_a_pool_is_named_without_the_kind(
         load(write(tmp_path, NEEDED.replace(was, now)))
     assert said in str(caught.value)
     assert "Deployment.na" not in str(caught.value)
+
+
+def test_an_anchor_may_be_merged_and_a_key_of_it_given_anew(tmp_path: Path) -> None:
+    one = "prefill: {kind: Deployment, name: llama-prefill}"
+    other = "decode: {kind: Deployment, name: llama-decode}"
+    text = NEEDED.replace(one, one.replace("{", "&pool {")).replace(
+        other, "decode: {<<: *pool, name: llama-decode}"
+    )
+    assert load(write(tmp_path, text)) == load(write(tmp_path, NEEDED, "plain.yaml"))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        pytest.param("{kind: Deployment, name: llama-prefill}", id="the-same"),
+        pytest.param(
+            "{kind: Deployment, name: llama-prefill, namespace: serving}",
+            id="in-the-same-namespace",
+        ),
+    ],
+)
+def test_two_roles_cannot_share_a_count(tmp_path: Path, same: str) -> None:
+    text = NEEDED.replace("{kind: Deployment, name: llama-decode}", same)
+    with pytest.raises(UserError, match="prefill and decode are the same pool, Deployment llama-"):
+        load(write(tmp_path, text))
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    text = NEEDED.replace("http://", "http://me:hunter2@")
+    with pytest.raises(UserError, match=r"metrics\.url: .*password_file") as caught:
+        load(write(tmp_path, text))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_in_the_address_of_the_cluster_is_refused_too(tmp_path: Path) -> None:
+    text = NEEDED + '  kubernetes: {api_server: "https://me:hunter2@api:6443/"}\n'
+    with pytest.raises(UserError, match=r"api_server: .*kubeconfig") as caught:
+        load(write(tmp_path, text))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

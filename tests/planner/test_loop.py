@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from planner.clock import AcceleratedClock
+from planner.journal import Record
 from planner.loop import Loop, LoopSettings
 from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
@@ -240,6 +241,20 @@ async def test_listeners_hear_every_record() -> None:
     await loop.tick(10.0)
     await loop.tick(20.0)
     assert heard == [10.0, 20.0]
+
+
+async def test_a_listener_that_fails_costs_neither_the_others_nor_the_ticks_to_come() -> None:
+    heard: list[Record] = []
+
+    def broken(_: Record) -> None:
+        raise KeyError("a bug")
+
+    loop = make_loop(Wants(ONE_EACH))
+    loop.listeners = (broken, heard.append)
+    with capture_logs() as logs:
+        await loop.run(until=lambda: len(loop.journal) == 2)
+    assert len(heard) == 2
+    assert [line["event"] for line in logs] == ["a listener failed"] * 2
 
 
 async def test_cancelling_the_loop_cancels_the_port_it_waits_for() -> None:

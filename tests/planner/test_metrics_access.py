@@ -96,6 +96,27 @@ async def test_a_missing_file_is_named(kind: str, tmp_path: Path) -> None:
     assert not sent
 
 
+@both
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"s3cret\nline", id="two-lines"),
+        pytest.param(b"s3cret\0", id="a-zero-byte"),
+        pytest.param("s3cret€".encode(), id="not-ascii"),
+        pytest.param(b"s3cret\xff", id="no-text"),
+        pytest.param(b" \n", id="empty"),
+    ],
+)
+async def test_a_file_without_a_usable_secret_is_named_and_not_quoted(
+    kind: str, content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+    problems, sent = await ask(kind, {"bearer_token_file": tmp_path / "token"})
+    assert f"{tmp_path / 'token'} must hold one line" in problems
+    assert "s3cret" not in problems
+    assert not sent
+
+
 @pytest.fixture
 def authority() -> trustme.CA:
     return trustme.CA()

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from planner.metrics.config import MetricsConfig, make_source
-from policies.types import Observation, PerRole
+from policies.types import Observation, PerRole, Trust
 
 Handler = Callable[[web.Request], web.Response]
 
@@ -142,11 +142,35 @@ async def test_a_silent_server_is_unknown_at_the_deadline() -> None:
     assert "did not answer within 0.3 s" in seen.problems[0]
 
 
-async def test_warnings_of_the_server_are_passed_on() -> None:
-    body = {"data": {"result": []}, "warnings": ["store gateway eu-2 is down"]}
-    async with serving(lambda _: web.json_response(body)) as url:
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        pytest.param(
+            {"warnings": ["store gateway eu-2 is down"]}, "store gateway eu-2 is down", id="thanos"
+        ),
+        pytest.param({"isPartial": True}, "the answer is partial", id="victoria-metrics"),
+    ],
+)
+async def test_a_partial_answer_is_named_and_doubted(said: dict[str, object], words: str) -> None:
+    config = MetricsConfig.model_validate({"url": "http://p", "model": "m"})
+    names = [name for name in config.signals.signals if not name.endswith("_buckets")]
+    numbers = {f"{name}/0": "0" if name.endswith("_seconds") else "1" for name in names}
+    numbers["output_tokens_mean/0"] = "100"
+
+    def answer(request: web.Request, more: dict[str, object]) -> web.Response:
+        rows = [
+            {"metric": {"pd_planner_query": name}, "value": [1000, value]}
+            for name, value in numbers.items()
+            if f'"{name}"' in request.query["query"]
+        ]
+        return web.json_response({"data": {"result": rows}, **more})
+
+    async with serving(lambda request: answer(request, {})) as url:
+        assert (await observe(url)).trust is Trust.FULL
+    async with serving(lambda request: answer(request, said)) as url:
         seen = await observe(url)
-    assert "Prometheus warns: store gateway eu-2 is down" in seen.problems
+    assert seen.problems == (f"Prometheus warns: {words}",)
+    assert seen.trust is Trust.SCALE_OUT_ONLY
 
 
 async def test_one_refused_query_leaves_the_others() -> None:

@@ -68,6 +68,14 @@ def test_a_sound_observation_is_followed_in_full() -> None:
     assert seen.trust is Trust.FULL
 
 
+def test_an_answer_that_may_lack_series_never_scales_in() -> None:
+    past = tuple(replace(WELL, observed_at_seconds=600.0 - ago) for ago in (60, 45, 30, 15))
+    sound = reading(prefill_tokens_per_second=20_000.0)
+    seen = judge(Evidence(WELL, past, sound, ("store eu-2 is down",)), QualitySettings())
+    assert seen.trust is Trust.SCALE_OUT_ONLY
+    assert seen.problems == ("store eu-2 is down",)
+
+
 @pytest.mark.parametrize(
     ("now", "trust"),
     [

@@ -5,9 +5,35 @@ import signal
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
+from planner import service
+from planner.clock import AcceleratedClock, WallClock
+from planner.config import Config, load_profile
 from planner.errors import UserError
-from planner.service import listening, until_signalled
+from planner.metrics.scripted import ScriptedMetrics
+from planner.service import Ports, listening, serve, until_signalled
+from planner.workloads.in_memory import InMemoryWorkload
+from policies.engine import Engine
+from policies.memory import Memory
+from policies.types import Observation, PerRole
+
+BLIND = Observation(observed_at_seconds=0.0, window_seconds=60.0)
+
+
+def config_of(url: str) -> Config:
+    pool = {"kind": "Deployment"}
+    return Config.model_validate(
+        {
+            "metrics": {"url": url, "model": "m"},
+            "workload": {
+                "namespace": "llm",
+                "prefill": pool | {"name": "p"},
+                "decode": pool | {"name": "d"},
+            },
+            "api": {"host": "127.0.0.1", "port": 0},
+        }
+    )
 
 
 async def test_it_serves_while_the_block_runs_and_no_longer() -> None:
@@ -61,3 +87,47 @@ async def test_a_cancellation_from_outside_is_not_taken_for_a_signal() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_signal_is_heard_while_a_slow_server_is_asked_for_the_past() -> None:
+    asked = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def keep_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        asked.set()
+
+    server = await asyncio.start_server(keep_silent, "127.0.0.1", 0)
+    config = config_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    ports = Ports(
+        metrics=ScriptedMetrics([BLIND]),
+        workload=InMemoryWorkload(PerRole(1, 1)),
+        clock=WallClock(),
+    )
+    served = asyncio.create_task(serve(config, load_profile(config.profile), ports, None))
+    try:
+        async with asyncio.timeout(10.0):
+            await asked.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await served
+    finally:
+        for writer in writers:
+            writer.close()
+        server.close()
+
+
+@pytest.mark.parametrize("failure", [KeyError("odd"), TimeoutError()], ids=["a-bug", "slow"])
+async def test_a_past_that_cannot_be_read_keeps_nobody_from_starting(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("planner.metrics.past.read_demand", broken)
+    config = config_of("http://127.0.0.1:9")
+    engine = Engine(load_profile(config.profile), config.policy)
+    memory = Memory(prefill_ready=3)
+    with capture_logs() as logs:
+        warmed = await service._warm(config, engine, memory, AcceleratedClock())
+    assert warmed is memory
+    assert [line["event"] for line in logs] == ["starting without the past"]

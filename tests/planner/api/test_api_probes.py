@@ -70,6 +70,15 @@ async def test_alive_while_the_loop_ticks(view, clock, age_seconds, status, why)
     assert (answered, body["why"]) == (status, why)
 
 
+async def test_alive_while_every_port_answers_just_in_time(view, clock):
+    view.journal.append(KNOWN)
+    clock.now = 181.0
+    slow = replace(view, longest_tick_seconds=64.0)
+    assert (await get(slow, "/livez"))[0] == 200
+    clock.now = 193.0
+    assert (await get(slow, "/livez"))[0] == 503
+
+
 @pytest.mark.parametrize(
     ("records", "status", "why"),
     [
