@@ -40,7 +40,7 @@ class Alertness:
         Targets of neighbouring cells overlap, so their outcomes count as one per `last_step`.
         """
         watch = self.watch.after(error, naive_error)
-        calm = replace(self, watch=watch, pause_cells=max(self.pause_cells - 1, 0))
+        calm = Alertness(watch, self.misses, max(self.pause_cells - 1, 0), self.why)
         pause = max(_LEAST_PAUSE_CELLS, target.last_step)
         if watch.changed:
             return replace(calm, pause_cells=pause, why="change point: the load left its path")

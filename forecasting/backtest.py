@@ -112,11 +112,11 @@ def calibrated(cells: Floats, centres: Floats, truths: Floats, settings: Tracker
     for row, cell in enumerate(cells):
         while cells[resolved] <= cell - settings.target.last_step:
             if resolved >= settings.least_rows:
-                adaptive = adaptive.after(truths[resolved], uppers[resolved])
+                adaptive = adaptive.after(truths[resolved], uppers[resolved].tolist())
             resolved += 1
         if resolved >= settings.least_rows:
             past = scores_[:, max(resolved - settings.evidence_rows, 0) : resolved]
-            above = raised(past, fading(past.shape[1]), adaptive.levels[None])[0]
+            above = raised(past, fading(past.shape[1]), np.array([adaptive.levels]))[0]
             uppers[row] = scale.down(logs[row] + above)
     return uppers
 

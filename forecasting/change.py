@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 _ALLOWANCE = 1.0
 _ALARM = 14.0
@@ -42,17 +42,15 @@ class ChangeWatch:
         ready = self.cells >= _LEAST_CELLS and self.usual_error > 0
         if ready:
             size = min(size, _LARGEST_SURPRISE * self.usual_error)
-        usual = self.usual_error + (size - self.usual_error) / min(self.cells + 1, _MEMORY_CELLS)
-        grown = replace(self, usual_error=usual, cells=self.cells + 1, above=0.0, below=0.0)
+        cells = self.cells + 1
+        usual = self.usual_error + (size - self.usual_error) / min(cells, _MEMORY_CELLS)
         if not ready:
-            return grown
+            return ChangeWatch(usual, cells)
         surprise = math.copysign(max(size - abs(naive_error), 0.0), error) / self.usual_error
         past = UNWATCHED if self.changed else self
-        return replace(
-            grown,
-            above=max(past.above + surprise - _ALLOWANCE, 0.0),
-            below=max(past.below - surprise - _ALLOWANCE, 0.0),
-        )
+        above = max(past.above + surprise - _ALLOWANCE, 0.0)
+        below = max(past.below - surprise - _ALLOWANCE, 0.0)
+        return ChangeWatch(usual, cells, above, below)
 
 
 UNWATCHED = ChangeWatch()

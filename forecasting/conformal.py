@@ -12,7 +12,9 @@ quick one follows the misses of that model, the level of the slow one those of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -34,27 +36,29 @@ class Adaptive:
 
     asked_fraction: float
     rate: float
-    miss_fractions: Floats
+    miss_fractions: tuple[float, ...]
 
     @classmethod
     def covering(cls, fraction: float, count: int = 1, rate: float = QUICK_RATE) -> Adaptive:
         """Start at the coverage that is asked for, `count` times."""
-        return cls(1 - fraction, rate, np.full(count, 1 - fraction))
+        return cls(1 - fraction, rate, (1 - fraction,) * count)
 
     @property
-    def levels(self) -> Floats:
+    def levels(self) -> list[float]:
         """The quantiles of past scores to use now."""
-        return 1 - self.miss_fractions
+        return [1 - miss_fraction for miss_fraction in self.miss_fractions]
 
-    def after(self, truth: float, uppers: Floats) -> Adaptive:
+    def after(self, truth: float, uppers: Sequence[float]) -> Adaptive:
         """Aim higher after a miss (by 9 times as much, at 0.9), lower after a hit.
 
         Where nothing was promised (NaN) nothing is learnt.
         """
-        missed = np.where(np.isnan(uppers), self.asked_fraction, truth > uppers)
-        moved = self.miss_fractions + self.rate * (self.asked_fraction - missed)
-        bounded = np.clip(moved, _LEAST_MISS_FRACTION, _MOST_MISS_FRACTION)
-        return replace(self, miss_fractions=bounded)
+        moved = []
+        for miss_fraction, upper in zip(self.miss_fractions, uppers, strict=True):
+            missed = self.asked_fraction if math.isnan(upper) else float(truth > upper)
+            aim = miss_fraction + self.rate * (self.asked_fraction - missed)
+            moved.append(min(max(aim, _LEAST_MISS_FRACTION), _MOST_MISS_FRACTION))
+        return Adaptive(self.asked_fraction, self.rate, tuple(moved))
 
 
 @lru_cache(maxsize=2048)
@@ -69,15 +73,13 @@ def raised(scores: Floats, weights: Floats, levels: Floats) -> Floats:
     """Weighted quantiles of each model's scores, with room for one more.
 
     `scores` is of shape (models, rows), `levels` and the quantiles (calibrations, models). A score
-    yet unseen stands above all others, as in split conformal prediction: few scores give the
-    largest of them rather than a bold quantile.
+    yet unseen, which counts as the newest does, stands above all others, as in split conformal
+    prediction: few scores give the largest of them rather than a bold quantile.
     """
     order = scores.argsort(axis=1)
     reached = weights[order].cumsum(axis=1)
-    needed = levels * (reached[:, -1] + weights.max())
-    place = [
-        np.minimum(one.searchsorted(wanted), len(one) - 1)
-        for one, wanted in zip(reached, needed.T, strict=True)
-    ]
-    at = np.take_along_axis(order, np.array(place), axis=1)
-    return np.asarray(np.take_along_axis(scores, at, axis=1).T)
+    needed = levels * (reached[:, -1] + weights[-1])
+    below = np.count_nonzero(reached < needed[:, :, None], axis=2)
+    place = np.minimum(below, scores.shape[1] - 1)
+    models = np.arange(len(scores))
+    return np.asarray(scores[models, order[models, place]])

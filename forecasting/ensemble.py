@@ -7,6 +7,7 @@ Predictions for Time Series", 2022.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,14 +25,14 @@ NAIVE = UNFITTED | {"seasonal_naive"}
 class Choosing:
     """How the ensemble is put together; `least_weight` is of the leader's.
 
-    A forecast counts half as much `half_life` later ones; where they overlap, the square root of
-    the overlap as many more, because together they tell less.
+    In the recent and in the lasting evidence a forecast counts half as much `half_lives` later ones
+    (`evidence.py`).
     """
 
     margin_fraction: float = 0.01
     most_candidates: int = 6
     least_forecasts: float = 3.5
-    half_life: float = 40.0
+    half_lives: tuple[float, float] = (20.0, 120.0)
     sharpness: float = 2.0
     least_weight: float = 0.02
 
@@ -45,16 +46,13 @@ def unproven(names: tuple[str, ...], overlap: int, choosing: Choosing = CHOOSING
     Models that are not naive are charged the margin.
     """
     charges = [1.0 if name in NAIVE else 1 + choosing.margin_fraction for name in names]
-    return Evidence.none(
-        np.tile(np.array(charges), CALIBRATIONS), choosing.half_life * overlap**0.5
-    )
+    return Evidence.none(np.tile(np.array(charges), CALIBRATIONS), choosing.half_lives, overlap)
 
 
 def choose(
     evidence: Evidence,
     names: tuple[str, ...],
     taking_part: Bools,
-    overlap: int,
     choosing: Choosing = CHOOSING,
 ) -> Floats:
     """Shares of the candidates to use, shape (calibrations, models).
@@ -64,19 +62,28 @@ def choose(
     little is known all weigh about the same, and one that is clearly worse soon weighs nothing (two
     standard errors are 2%). While a model that needs no fit leads, no other is used.
     """
-    reference = names.index(REFERENCE)
-    fit = np.tile(taking_part, CALIBRATIONS)
-    fit &= evidence.forecasts() >= choosing.least_forecasts
-    shares = np.zeros(len(fit))
+    reference, shares = names.index(REFERENCE), np.zeros(CALIBRATIONS * len(names))
+    fit = [
+        part and count >= choosing.least_forecasts
+        for part, count in zip(
+            taking_part.tolist() * CALIBRATIONS, evidence.forecasts(), strict=True
+        )
+    ]
     if not fit[reference]:
         shares[reference] = 1.0
         return shares.reshape(CALIBRATIONS, -1)
     leader = evidence.leader(reference, fit)
     if names[leader % len(names)] in UNFITTED:
-        fit &= np.tile([name in UNFITTED for name in names], CALIBRATIONS)
-    errors = evidence.errors_above(leader, overlap)
-    weights = np.where(fit, np.exp(-choosing.sharpness * errors), 0.0)
-    best = np.argsort(-weights, kind="stable")[: choosing.most_candidates]
-    best = best[weights[best] >= choosing.least_weight]
-    shares[best] = weights[best] / weights[best].sum()
+        fit = [one and names[i % len(names)] in UNFITTED for i, one in enumerate(fit)]
+    errors = evidence.errors_above(leader)
+    weighed = [
+        (math.exp(-choosing.sharpness * error), i)
+        for i, (one, error) in enumerate(zip(fit, errors, strict=True))
+        if one
+    ]
+    weighed.sort(key=lambda one: -one[0])
+    best = [one for one in weighed[: choosing.most_candidates] if one[0] >= choosing.least_weight]
+    total = sum([weight for weight, _ in best])
+    for weight, i in best:
+        shares[i] = weight / total
     return shares.reshape(CALIBRATIONS, -1)

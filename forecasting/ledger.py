@@ -47,7 +47,7 @@ class Ledger:
     @property
     def levels(self) -> Floats:
         """The quantiles of past scores to raise by now, shape (calibrations, models)."""
-        return np.array([self.quick.levels, np.repeat(self.slow.levels, len(self.names))])
+        return np.array([self.quick.levels, self.slow.levels * len(self.names)])
 
     @classmethod
     def empty(
@@ -75,13 +75,14 @@ class Ledger:
             return np.concatenate((values, unknown), axis=-1)[..., columns]
 
         asked = self.quick.asked_fraction
+        misses = picked(np.array(self.quick.miss_fractions), asked)
         candidates = np.arange(CALIBRATIONS * len(self.names), dtype=np.float64)
         places = picked(candidates.reshape(CALIBRATIONS, -1), -1.0).astype(np.int64).ravel()
         return Ledger(
             other.names,
             picked(self.centres),
             self.truths,
-            replace(self.quick, miss_fractions=picked(self.quick.miss_fractions, asked)),
+            replace(self.quick, miss_fractions=tuple(misses.tolist())),
             self.slow,
             self.evidence.carried_into(other.evidence, places),
             tuple(
@@ -107,15 +108,15 @@ class Ledger:
             return replace(self, open=rest)
         quick, slow, evidence = self.quick, self.slow, self.evidence
         for origin, truth in known:
-            losses = pinball(np.array(truth), origin.uppers, 1 - quick.asked_fraction)
+            losses = pinball(truth, origin.uppers, 1 - quick.asked_fraction)
             losses[:, np.isnan(origin.centres)] = np.nan
             evidence = evidence.after(losses.ravel())
-            quick = quick.after(truth, origin.uppers[QUICK])
-            slow = slow.after(truth, np.array([origin.upper]))
+            quick = quick.after(truth, origin.uppers[QUICK].tolist())
+            slow = slow.after(truth, (origin.upper,))
         return replace(
             self,
-            centres=np.vstack((self.centres, *(origin.centres for origin, _ in known)))[-limit:],
-            truths=np.append(self.truths, [truth for _, truth in known])[-limit:],
+            centres=np.concatenate((self.centres, [one.centres for one, _ in known]))[-limit:],
+            truths=np.concatenate((self.truths, [truth for _, truth in known]))[-limit:],
             quick=quick,
             slow=slow,
             evidence=evidence,

@@ -5,48 +5,54 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from forecasting.recent import trailing_means
 
 _LONGEST_SECONDS = 480.0
 # A rise is believed as far as it exceeds this many standard deviations of what chance gives.
 _SURE = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
+class Windows(NamedTuple):
     """Means over windows that end now, the shortest first, each twice as long as the one before.
 
     `noises` are the standard deviations that chance alone gives each mean.
     """
 
-    seconds: tuple[float, ...]
-    means: tuple[float, ...]
-    noises: tuple[float, ...]
+    seconds: Sequence[float]
+    means: Sequence[float]
+    noises: Sequence[float]
 
     @classmethod
     def of(
         cls,
         seconds: Sequence[float],
-        means: Sequence[float],
+        values: Sequence[float],
         *,
         window_seconds: float,
         noise_fraction: float,
+        averaged_seconds: float = 0.0,
     ) -> Windows:
-        """Read a load's past: `means` over `window_seconds` up to `seconds`, the last one now.
+        """Read a load's past: `values` up to `seconds`, the last one now.
 
-        `noise_fraction` is the standard deviation of the newest such mean as a share of it. What
-        comes at random has a variance in proportion to how much comes and to one over the time.
+        Each is a mean over `window_seconds`, once averaged over the last `averaged_seconds` of them
+        where that is part of the window. `noise_fraction` is the standard deviation of the newest
+        such mean as a share of it. What comes at random has a variance in proportion to how much
+        comes and to one over the time.
         """
         doublings = int(math.log2(max(_LONGEST_SECONDS / window_seconds, 1.0)))
-        lengths = tuple(window_seconds * 2.0**doubling for doubling in range(doublings + 1))
-        sums = (0.0, *accumulate(means))
+        lengths = [window_seconds * 2.0**doubling for doubling in range(doublings + 1)]
         first = [bisect_left(seconds, seconds[-1] - (each - window_seconds)) for each in lengths]
-        averages = tuple((sums[-1] - sums[place]) / (len(means) - place) for place in first)
-        noises = tuple(
+        oldest = first[-1]
+        means = trailing_means(seconds, values, averaged_seconds, oldest)
+        sums = (0.0, *accumulate(means))
+        averages = [(sums[-1] - sums[place - oldest]) / (len(seconds) - place) for place in first]
+        noises = [
             noise_fraction * math.sqrt(averages[0] * average * window_seconds / length)
             for average, length in zip(averages, lengths, strict=True)
-        )
+        ]
         return cls(lengths, averages, noises)
 
     @property

@@ -40,5 +40,5 @@ class LogScale:
 
     def down(self, scaled: Floats) -> Floats:
         """Back to the units of the values, never below zero."""
-        bounded = np.clip(scaled, 0.0, _LARGEST_EXPONENT)
+        bounded = np.minimum(np.maximum(scaled, 0.0), _LARGEST_EXPONENT)
         return np.asarray(self.offset * np.expm1(bounded))

@@ -43,18 +43,18 @@ def promise(situation: Situation) -> tuple[Forecast, Floats, Floats]:
     settings, scale, paths = situation.settings, situation.scale, situation.paths
     target, most, floor = settings.target, situation.most, 0.0
     if settings.events.events:
-        ahead = times(situation.start_seconds, settings.step_seconds, target.last_step)
-        change = event_ratio(settings.events, ahead, settings.step_seconds)
+        cells = times(situation.start_seconds, settings.step_seconds, target.last_step)
+        change = event_ratio(settings.events, cells, settings.step_seconds)
         paths = {name: path * change for name, path in paths.items()}
-        floor = settings.events.floor(ahead[target.first_step - 1 :])
+        floor = settings.events.floor(cells[target.first_step - 1 :])
         most *= float(change.max())
-    centres = np.array([target.peak(paths[n]) if n in paths else math.nan for n in settings.names])
+    peaks = {name: target.peak(path) for name, path in paths.items()}
+    centres = np.array([peaks.get(name, math.nan) for name in settings.names])
     uppers = _uppers(situation, centres)
-    weights, upper, mode, why = _chosen(situation, paths, centres, uppers)
+    weights, upper, mode, why = _chosen(situation, peaks, centres, uppers)
     shares = np.array(list(weights.values()))
-    peaks = np.array([target.peak(paths[name]) for name in weights])
-    blended = shares @ scale.up(np.array([paths[name] for name in weights]))
-    told = scale.down(np.concatenate(([scale.up(peaks) @ shares], blended)))
+    ahead = np.array([(peaks[name], *paths[name].tolist()) for name in weights])
+    told = scale.down(shares @ scale.up(ahead))
     middle, *path = np.minimum(told, most).tolist()
     forecast = Forecast(
         upper=max(min(upper, most), floor), centre=middle, mode=mode, why=why, weights=weights,
@@ -85,22 +85,19 @@ def _uppers(situation: Situation, centres: Floats) -> Floats:
 
 
 def _chosen(
-    situation: Situation, paths: Mapping[str, Floats], centres: Floats, uppers: Floats
+    situation: Situation, peaks: Mapping[str, float], centres: Floats, uppers: Floats
 ) -> tuple[dict[str, float], float, Mode, str]:
     """Which models to blend, what they promise together, under which mode, and why."""
     settings, ledger, alertness = situation.settings, situation.ledger, situation.alertness
     rows = len(ledger.truths)
     if rows < settings.least_rows:
         why = f"{rows} forecasts have met their truth; it takes {settings.least_rows}"
-        peak = settings.target.peak(paths["recent_peak"])
-        return {"recent_peak": 1.0}, peak, Mode.WARMING_UP, why
+        return {"recent_peak": 1.0}, peaks["recent_peak"], Mode.WARMING_UP, why
     names, scale = ledger.names, situation.scale
     taking_part = ~np.isnan(centres)
     if alertness.reactive:
         taking_part &= np.array([name in UNFITTED for name in names])
-    shares = choose(
-        ledger.evidence, names, taking_part, settings.target.last_step, settings.choosing
-    )
+    shares = choose(ledger.evidence, names, taking_part, settings.choosing)
     upper = float(scale.down((shares * scale.up(uppers)).sum()))
     by_model = zip(names, shares.sum(axis=0).tolist(), strict=True)
     weights = {name: share for name, share in by_model if share > 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,20 +16,20 @@ from forecasting.target import Target
 class Peak:
     """Values that the peak is taken over, oldest first."""
 
-    window: Floats
+    window: tuple[float, ...]
     last_known: float
 
     def extend(self, values: Floats) -> Peak:
         """Slide the window on."""
-        known = values[~np.isnan(values)]
-        last = float(known[-1]) if known.size else self.last_known
-        window = np.concatenate((self.window, values))[-len(self.window) :]
-        return Peak(window, last)
+        newest = values.tolist()
+        known = [value for value in newest if not math.isnan(value)]
+        window = (*self.window, *newest)[-len(self.window) :]
+        return Peak(window, known[-1] if known else self.last_known)
 
     def path(self, steps: int) -> Floats:
         """The peak, repeated; the last known value when the window holds none."""
-        known = self.window[~np.isnan(self.window)]
-        return np.full(steps, known.max() if known.size else self.last_known)
+        known = [value for value in self.window if not math.isnan(value)]
+        return np.full(steps, max(known, default=self.last_known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +42,4 @@ class RecentPeak:
         """Nothing to estimate."""
         if np.isnan(series.values).all():
             return CannotRun(Refusal.TOO_SHORT, "no value was ever seen")
-        return Peak(np.full(target.last_step, np.nan), 0.0).extend(series.values)
+        return Peak((math.nan,) * target.last_step, 0.0).extend(series.values)

@@ -7,7 +7,7 @@ import numpy as np
 from forecasting.series import Floats
 
 
-def pinball(truth: Floats, upper: Floats, fraction: float) -> Floats:
+def pinball(truth: Floats | float, upper: Floats, fraction: float) -> Floats:
     """Loss of a quantile forecast, one per value: shortage x fraction + surplus x the rest."""
     short = truth - upper
     return np.asarray(np.maximum(fraction * short, (fraction - 1) * short))

@@ -39,7 +39,9 @@ class Series:
 
     def tail(self, points: int) -> Series:
         """The newest cells, at most `points` of them."""
-        dropped = max(len(self.values) - points, 0)
+        dropped = len(self.values) - points
+        if dropped <= 0:
+            return self
         start = self.start_seconds + dropped * self.step_seconds
         return Series(start, self.step_seconds, self.values[dropped:])
 

@@ -16,7 +16,7 @@ from forecasting.series import Floats, Series
 from forecasting.target import Target
 from forecasting.tracker import Tracker, TrackerSettings
 
-VERSION = 2
+VERSION = 3
 
 
 def encode(tracker: Tracker) -> str:
@@ -40,8 +40,8 @@ def encode(tracker: Tracker) -> str:
             "open_centres": _packed(np.array([origin.centres for origin in ledger.open])),
             "open_uppers": _packed(np.array([origin.uppers for origin in ledger.open])),
             "open_promises": _packed(np.array([origin.upper for origin in ledger.open])),
-            "quick": _packed(ledger.quick.miss_fractions),
-            "slow": _packed(ledger.slow.miss_fractions),
+            "quick": _packed(np.array(ledger.quick.miss_fractions)),
+            "slow": _packed(np.array(ledger.slow.miss_fractions)),
             "evidence": [_packed(one) for one in ledger.evidence.matrices],
             "open_cell": tracker.open_cell,
             "total": tracker.total,
@@ -110,8 +110,8 @@ def _ledger(kept: dict[str, Any], empty: Ledger) -> Ledger:
         empty,
         centres=_unpacked(kept["centres"]).reshape(-1, models),
         truths=_unpacked(kept["truths"]),
-        quick=replace(empty.quick, miss_fractions=_unpacked(kept["quick"])),
-        slow=replace(empty.slow, miss_fractions=_unpacked(kept["slow"])),
+        quick=replace(empty.quick, miss_fractions=tuple(_unpacked(kept["quick"]).tolist())),
+        slow=replace(empty.slow, miss_fractions=tuple(_unpacked(kept["slow"]).tolist())),
         evidence=empty.evidence.holding(*map(_unpacked, kept["evidence"])),
         open=tuple(Origin(*row) for row in rows),
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from forecasting.series import Floats
 
 
@@ -38,10 +36,10 @@ class Target:
 
     def peak(self, path: Floats) -> float:
         """Largest value of a path (its first entry is step 1) within the window."""
-        return float(path[self.first_step - 1 : self.last_step].max())
+        return float(max(path[self.first_step - 1 : self.last_step].tolist()))
 
     def truth(self, values: Floats, origin: int) -> float:
         """What came after cell `origin`; NaN when less than half of the window is known."""
-        window = values[max(origin + self.first_step, 0) : origin + self.last_step + 1]
-        known = window[~np.isnan(window)]
-        return float(known.max()) if 2 * len(known) >= self.steps else math.nan
+        window = values[max(origin + self.first_step, 0) : origin + self.last_step + 1].tolist()
+        known = [value for value in window if not math.isnan(value)]
+        return float(max(known)) if 2 * len(known) >= self.steps else math.nan

@@ -120,7 +120,8 @@ class Tracker:
         alertness = alertness.after_cell(
             *self._surprises(scale, float(seen[-1])), settings.target, settings.fraction
         )
-        if np.isnan(history.values[-settings.target.last_step - 1 :]).all():
+        lately = history.values[-settings.target.last_step - 1 :].tolist()
+        if all(map(math.isnan, lately)):
             forecast = Forecast.nothing("no value was seen lately")
         else:
             situation = Situation(

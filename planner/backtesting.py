@@ -85,9 +85,11 @@ def _mean_weights(steps: list[Step]) -> dict[str, float]:
 
 
 def evaluate(recorded: Recorded, plan: Plan) -> Result | None:
-    """Backtest one series; None when it ends while the tracker warms up."""
+    """Backtest one series; None when it ends within the lead or while the tracker warms up."""
     series = recorded.series
     settings = plan.settings(series)
+    if settings.target.last_step >= len(series):
+        return None
     fit_seconds: dict[str, list[float]] = {}
 
     def fit_all(known: Series) -> list[Fit]:

@@ -29,6 +29,7 @@ from replay.scoring import Score
 from replay.simulator import Static
 from replay.sizing import peak_pair
 from replay.traces.shape import cut
+from replay.traces.trace import skipped_lines
 
 # After the last arrival, a fleet that cannot finish is not waited for longer than this.
 _PATIENCE_SECONDS = 3600.0
@@ -120,7 +121,7 @@ class Outcome:
         """Share of the static fleet's GPU-hours that was not needed."""
         return 1.0 - self.score.gpu_hours / self.static_peak.gpu_hours
 
-    def as_dict(self) -> Mapping[str, float | str | None]:
+    def as_dict(self) -> Mapping[str, float | str | tuple[str, ...] | None]:
         """Flat, for one line of JSON; units are in the names."""
         static = {
             f"static_peak_{name}": value for name, value in self.static_peak.as_dict().items()
@@ -130,6 +131,7 @@ class Outcome:
             "rate_scale": self.offer.rate_scale,
             "profile": self.offer.scene.profile.name,
             "bad_lines": self.offer.scene.trace.bad_lines,
+            "bad_line_examples": self.offer.scene.trace.bad_line_examples,
             "simulated_seconds": self.simulated_seconds,
             **self.score.as_dict(),
             **static,
@@ -162,7 +164,10 @@ class Outcome:
             ("scaling events", str(self.score.scaling_events), str(static.scaling_events)),
         ]
         slo = scene.settings.slo
-        table = "\n".join(f"  {name:<18}{ours:>12}{theirs:>14}" for name, ours, theirs in rows)
+        skipped = skipped_lines(scene.trace.bad_lines, scene.trace.bad_line_examples)
+        table = "\n".join(
+            [*skipped, *(f"  {name:<18}{ours:>12}{theirs:>14}" for name, ours, theirs in rows)]
+        )
         return (
             f"{scene.trace.name}, arrivals x {self.offer.rate_scale:g}, {scene.profile.name}, "
             f"objective TTFT {slo.ttft_seconds:g} s, ITL {slo.itl_seconds * 1000:g} ms\n{table}\n"

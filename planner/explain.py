@@ -16,6 +16,7 @@ _BINDS = {
     Binding.MAX_SEQUENCES: "the batch limit binds",
     Binding.MINIMUM: "at the minimum",
     Binding.MAXIMUM: "at the maximum",
+    Binding.RATIO: "the ratio binds",
     Binding.BUDGET: "the GPU budget binds",
     Binding.INFEASIBLE_SLO: "the SLO is out of reach",
 }
@@ -38,6 +39,7 @@ _HOLDS = {
     HoldReason.REPLICAS_STUCK: "replicas are stuck",
     HoldReason.BUDGET: "the GPU budget is used up",
     HoldReason.BOUNDS: "at a bound",
+    HoldReason.RATIO: "the ratio of the roles is kept",
     HoldReason.FLOOR: "at the workload's own floor",
 }
 

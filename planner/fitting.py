@@ -166,7 +166,10 @@ _WORTH_A_WARNING = frozenset({Refusal.FAILED, Refusal.NONSENSE, Refusal.DEADLINE
 
 def timed_fit(forecaster: Forecaster, series: Series, target: Target) -> TimedFit:
     """Fit here and now, with the time that it took."""
-    logging.getLogger("cmdstanpy").setLevel(logging.WARNING)  # says twice that it fits
+    stan = logging.getLogger("cmdstanpy")
+    if not stan.hasHandlers():
+        stan.addHandler(logging.NullHandler())  # else its first use adds one, and resets the level
+    stan.setLevel(logging.WARNING)  # says twice that it fits
     started = time.perf_counter()
     done = fit(forecaster, series, target)
     return TimedFit(fit=done, seconds=time.perf_counter() - started)

@@ -13,6 +13,7 @@ _BOUND_BY = {
     Binding.KV_LINK: "bound by the KV link",
     Binding.MAX_SEQUENCES: "bound by the engine's batch limit",
     Binding.MINIMUM: "at its minimum",
+    Binding.RATIO: "bound by the ratio of the roles",
 }
 
 _NO_GAIN = 0.0005  # less than a tenth of a point

@@ -76,7 +76,7 @@ async def connect(config: Config) -> Ports:
     work = PodWork(make_evaluator(metrics), metrics.signals, metrics.selection)
     pools = make_workload(workload, api, PerRole.of(lambda role: partial(work.read, role)))
     return Ports(
-        metrics=make_source(metrics),
+        metrics=make_source(metrics, config.policy.input_length_cv),
         workload=pools,
         clock=WallClock(),
         listeners=(pools.heed,),
@@ -184,11 +184,10 @@ async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) ->
 
     now = clock.now_seconds()
     newest = memory.seconds[-1] if memory.seconds else -math.inf
+    step, cv = config.policy.forecast.step_seconds, config.policy.input_length_cv
     try:
         async with asyncio.timeout(_WARM_SECONDS):
-            past = await read_demand(
-                config.metrics, newest, now, config.policy.forecast.step_seconds
-            )
+            past = await read_demand(config.metrics, newest, now, step, cv)
         for problem in past.problems:
             log.warning("starting without the past", why=problem)
         return engine.remember(past.observations, memory)

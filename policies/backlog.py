@@ -51,8 +51,13 @@ class Backlog:
 
 
 def normal_queue(observation: Observation, settings: PolicySettings) -> float:
-    """Requests that may wait without being late: those that arrive in half the TTFT objective."""
-    return (observation.requests_per_second or 0.0) * settings.slo.ttft_seconds / 2
+    """Requests that may wait without being late: those that arrive in half the TTFT objective.
+
+    Where the objective grows with the prompt, that of a prompt of mean length.
+    """
+    tokens = observation.input_tokens.mean if observation.input_tokens else 0.0
+    allowed_seconds = settings.slo.ttft_objective_seconds(tokens)
+    return (observation.requests_per_second or 0.0) * allowed_seconds / 2
 
 
 def diagnose(

@@ -6,29 +6,29 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
+from typing import NamedTuple
 
 from policies.config import PolicySettings
-from policies.demand import DISPERSION_BIN_SECONDS, Demand, prefill_seconds
+from policies.demand import DISPERSION_BIN_SECONDS, Demand
 from policies.lengths import Lengths
-from policies.profile import Profile, Tokens
-from policies.queueing import ENDLESS_WAIT, NO_WAIT, Floats, Wait, batch_at_most, wait_of_pool
+from policies.prefill import PrefillStage
+from policies.profile import Profile
+from policies.queueing import ENDLESS_WAIT, NO_WAIT, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLaw:
+class BatchLaw(NamedTuple):
     """How many sequences a decode pool of `pool` replicas holds; see `batch_at_most`.
 
-    Requests come in clumps, which widens the law as many times. `base_sequences` take as long as
-    an iteration without any.
+    Replicas that share one queue are one pool. Requests come in clumps, which widens the law as
+    many times. `base_sequences` take as long as an iteration without any.
     """
 
     pool: int
     clump: float
     base_sequences: float
     utilisation: float
+    itl_mean_seconds: float
 
     def at_most(self, batch: float, wider: float = 0.0) -> float:
         """P(each replica's batch <= `batch`) as an arriving request finds it, itself counted.
@@ -40,8 +40,7 @@ class BatchLaw:
         return batch_at_most((self.pool * batch - 1.0) / clump, shape, self.utilisation)
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeState:
+class DecodeState(NamedTuple):
     """A decode pool of some size under the demand."""
 
     itl_attainment: float
@@ -68,112 +67,68 @@ class Capacity:
         return self.demand.shape.prompt_tokens
 
     @cached_property
-    def _service_seconds(self) -> Floats:
-        """Prefill time of each point of the prompt length distribution."""
-        hit = self.demand.shape.prefix_hit_fraction
-        return prefill_seconds(self.profile.prefill, self._prompts.points, hit)
-
-    @cached_property
-    def ttft_objective_seconds(self) -> Floats:
-        """Time to first token allowed for each point of the prompt length distribution."""
-        return self.settings.slo.ttft_objective_seconds(self._prompts.points)
-
-    @cached_property
-    def service_seconds_mean(self) -> float:
-        """Mean prefill time of one prompt."""
-        return float(self._prompts.shares @ self._service_seconds)
+    def _points(self) -> tuple[tuple[float, float, float], ...]:
+        """Share, tokens and prefill time of each point of the prompt length distribution."""
+        prompts, hit = self._prompts, self.demand.shape.prefix_hit_fraction
+        alone, per_token, per_square = self.profile.prefill.by_prompt_tokens(hit)
+        return tuple(
+            [
+                (share, tokens, alone + tokens * (per_token + tokens * per_square))
+                for share, tokens in zip(prompts.weights, prompts.tokens, strict=True)
+            ]
+        )
 
     @property
     def unqueued_seconds_max(self) -> float:
         """TTFT of the longest prompt in a full iteration that it does not wait for."""
-        longest = float(self._service_seconds.max())
+        longest = max(seconds for _, _, seconds in self._points)
         transfer = self.transfer_seconds(max(self._prompts.tokens), 0.0)
-        return longest + self._full_iteration_seconds + transfer + self.iteration_seconds(1.0)
+        full = self.prefill.full_iteration_seconds
+        return longest + full + transfer + self.iteration_seconds(1.0)
 
     @cached_property
-    def _service_cv2(self) -> float:
-        mean, square = self.service_seconds_mean, self._prompts.shares @ self._service_seconds**2
-        return float(square) / mean**2 - 1 if mean > 0 else 0.0
-
-    @cached_property
-    def requests_per_second(self) -> float:
-        """Request rate that the planned prefill load stands for."""
-        mean = self.service_seconds_mean
-        return self.demand.load.prefill_erlangs / mean if mean > 0 else 0.0
-
-    @cached_property
-    def _prompts_per_iteration(self) -> float:
-        """Prompts that fill an iteration: three of 2,730 tokens fit 8,192."""
-        return max(self.profile.prefill.token_budget / max(self._new_tokens_mean, 1.0), 1.0)
-
-    @cached_property
-    def _batched_service_seconds(self) -> float:
-        """Mean share of an iteration that a prompt takes where prompts fill it."""
-        shared = 1.0 - 1.0 / self._prompts_per_iteration
-        return self.service_seconds_mean - shared * self.profile.prefill.base_seconds
-
-    @property
-    def _prompt_tokens_mean(self) -> float:
-        return self._prompts.mean
-
-    @property
-    def _new_tokens_mean(self) -> float:
-        return self._prompt_tokens_mean * (1.0 - self.demand.shape.prefix_hit_fraction)
-
-    @cached_property
-    def prefill_erlangs(self) -> float:
-        """Least replicas that can keep up, iterations being full."""
-        return self.requests_per_second * self._batched_service_seconds
-
-    def prefill_wait(self, replicas: int) -> Wait:
-        """Wait in front of a prefill pool; round robin splits it into queues of one server.
-
-        A prompt that finds all replicas busy is done at the end of an iteration that others share,
-        as many as usually wait (1/(1 - utilisation)), at most a full one; its own time in that is
-        no wait. Checked against the plant in tests/replay/test_prediction.py.
-        """
+    def prefill(self) -> PrefillStage:
+        """Prefill pools of any size."""
         pooled = self.settings.routing == "least_loaded"
-        queues = 1 if pooled else replicas
-        wait = wait_of_pool(
-            replicas // queues,
-            self.prefill_erlangs / queues,
-            self._batched_service_seconds,
-            self.demand.arrival_dispersion / queues,  # of every n-th arrival alone
-            self._service_cv2,
-        )
-        idle = max(1.0 - self.prefill_erlangs / replicas, 1e-9)
-        filled = min(1.0 / (idle * self._prompts_per_iteration), 1.0)
-        others_seconds = filled * self._full_iteration_seconds - self.service_seconds_mean
-        return Wait(wait.probability, wait.rate_per_second, max(others_seconds, 0.0))
+        return PrefillStage.of(self.profile.prefill, self.demand, pooled=pooled)
 
-    @cached_property
-    def _full_iteration_seconds(self) -> float:
-        law = self.profile.prefill
-        tokens = law.token_budget
-        context = max(self._new_tokens_mean, 1.0)
-        return (
-            law.base_seconds
-            + law.seconds_per_token * tokens
-            + law.seconds_per_squared_token * tokens * min(context, tokens)
-        )
+    @property
+    def prefill_erlangs(self) -> float:
+        """Least prefill replicas that can keep up."""
+        return self.prefill.erlangs
 
     def link_utilisation(self, replicas: PerRole[int]) -> float:
         """Utilisation of the busier side: prefill's egress or decode's ingress."""
-        return self._links / min(replicas.prefill, replicas.decode)
+        return self._links / self._links_of(replicas)
+
+    def _links_of(self, replicas: PerRole[int]) -> float:
+        """What passes the narrower side of a pair, as a number of egress links."""
+        return min(replicas.prefill, replicas.decode * self._ingress_share)
+
+    @cached_property
+    def _ingress_share(self) -> float:
+        return self.profile.transfer.ingress_share
 
     @cached_property
     def _links(self) -> float:
-        """Replicas of either role whose links together just carry the hand-offs."""
+        """Prefill replicas whose links together just carry the hand-offs."""
         law = self.profile.transfer
-        transfers_per_second = self.requests_per_second + self.demand.extra_transfers_per_second
-        bytes_per_second = transfers_per_second * self._prompt_tokens_mean * law.bytes_per_token
+        extra = self.demand.extra_transfers_per_second
+        transfers_per_second = self.prefill.requests_per_second + extra
+        bytes_per_second = transfers_per_second * self._prompts.mean * law.bytes_per_token
         return bytes_per_second / law.bytes_per_second
 
-    def transfer_seconds(self, prompt_tokens: Tokens, link_utilisation: float) -> Tokens:
-        """KV hand-off time on a link shared by processor sharing (mean slowdown 1/(1-rho))."""
+    def transfer_seconds(self, prompt_tokens: float, link_utilisation: float) -> float:
+        """KV hand-off time of a prompt."""
+        per_token = self._transfer_seconds_per_token(link_utilisation)
+        return self.profile.transfer.base_seconds + per_token * prompt_tokens
+
+    def _transfer_seconds_per_token(self, link_utilisation: float) -> float:
+        """On a link shared by processor sharing, whose mean slowdown is 1/(1-rho)."""
         law = self.profile.transfer
-        alone = law.exposed_fraction * prompt_tokens * law.bytes_per_token / law.bytes_per_second
-        return law.base_seconds + alone / max(1.0 - link_utilisation, 1e-9)
+        alone = law.exposed_fraction * law.bytes_per_token / law.bytes_per_second
+        alone = alone / min(self._ingress_share, 1.0)
+        return alone / max(1.0 - link_utilisation, 1e-9)
 
     def link_wait(self, replicas: PerRole[int]) -> Wait:
         """Wait of a burst in front of the link; of Poisson arrivals, sharing is wait enough.
@@ -185,8 +140,8 @@ class Capacity:
         clumps = self.demand.arrival_dispersion - 1.0
         if clumps <= 0.0:
             return NO_WAIT
-        law, links = self.profile.transfer, min(replicas.prefill, replicas.decode)
-        alone = self._prompt_tokens_mean * law.bytes_per_token / law.bytes_per_second
+        law, links = self.profile.transfer, self._links_of(replicas)
+        alone = self._prompts.mean * law.bytes_per_token / law.bytes_per_second
         return wait_of_pool(1, self.link_utilisation(replicas), alone / links, clumps, 0.0)
 
     @cached_property
@@ -223,13 +178,12 @@ class Capacity:
 
     def decode(self, replicas: int) -> DecodeState:
         """State of a decode pool; see `batch_at_most` for the law of its batch."""
-        utilisation = self.decode_utilisation(replicas)
-        if utilisation >= 1.0:
-            return DecodeState(0.0, math.inf, ENDLESS_WAIT)
         law = self._batch_law(replicas)
+        if law is None:
+            return DecodeState(0.0, math.inf, ENDLESS_WAIT)
         return DecodeState(
             itl_attainment=law.at_most(self._batch_within_slo),
-            itl_mean_seconds=self._itl_mean_seconds(replicas),
+            itl_mean_seconds=law.itl_mean_seconds,
             admission_wait=self._admission_wait(replicas, self._found_full(law)),
         )
 
@@ -248,20 +202,19 @@ class Capacity:
         spread = self.demand.shape.context_cv2 * (1.0 - law.utilisation)
         return max(crowded, 1.0 - law.at_most(self._batch_in_memory, wider=spread))
 
-    def _pool(self, replicas: int) -> int:
-        """Replicas that share one queue."""
-        return replicas if self.settings.routing == "least_loaded" else 1
-
-    def _itl_mean_seconds(self, replicas: int) -> float:
-        alone = self.iteration_seconds(1.0 / self._pool(replicas))
-        return alone / (1.0 - self.decode_utilisation(replicas))
-
-    def _batch_law(self, replicas: int) -> BatchLaw:
+    def _batch_law(self, replicas: int) -> BatchLaw | None:
+        """The law of a pool's batches; None where it cannot keep up."""
+        utilisation = self.decode_utilisation(replicas)
+        if utilisation >= 1.0:
+            return None
+        pool = replicas if self.settings.routing == "least_loaded" else 1
+        itl_mean_seconds = self.iteration_seconds(1.0 / pool) / (1.0 - utilisation)
         return BatchLaw(
-            pool=self._pool(replicas),
-            clump=self._clump(self._itl_mean_seconds(replicas)),
+            pool=pool,
+            clump=self._clump(itl_mean_seconds),
             base_sequences=self.profile.decode.base_seconds / self._slope_seconds,
-            utilisation=self.decode_utilisation(replicas),
+            utilisation=utilisation,
+            itl_mean_seconds=itl_mean_seconds,
         )
 
     def _clump(self, itl_seconds: float) -> float:
@@ -286,44 +239,53 @@ class Capacity:
         return Wait(probability, (served - offered) / variability)
 
     def ttft_attainment(
+        self, replicas: PerRole[int], wait: Wait, decode: DecodeState, relief_seconds: float = 0.0
+    ) -> float:
+        """Share of prompts whose first token comes within the objective, or so much later."""
+        slo = self.settings.slo
+        allowed_seconds = slo.ttft_seconds + relief_seconds
+        per_token = slo.ttft_seconds_per_input_token
+        return self._ttft_within(replicas, wait, decode, allowed_seconds, per_token)
+
+    def _ttft_within(
         self,
         replicas: PerRole[int],
         wait: Wait,
         decode: DecodeState,
-        allowed_seconds: Floats | float,
+        seconds: float,
+        seconds_per_token: float = 0.0,
     ) -> float:
-        """Share of prompts whose first token comes within the time allowed for each length."""
+        """Share of prompts whose first token comes within a time that may grow with the prompt.
+
+        Plain floats: the lengths are a dozen or so, too few for arrays to be quicker.
+        """
         link = self.link_utilisation(replicas)
-        if link >= 1.0 or not math.isfinite(decode.itl_mean_seconds):
+        if link >= 1.0 or wait.endless or decode.admission_wait.endless:
             return 0.0
-        law = self.profile.transfer
-        fixed = decode.itl_mean_seconds + law.base_seconds
-        per_token = self.transfer_seconds(1.0, link) - law.base_seconds
-        unqueued = self._service_seconds + fixed + per_token * self._prompts.points
-        left = allowed_seconds - unqueued
-        late, link_wait = wait.tail_after(decode.admission_wait, left), self.link_wait(replicas)
+        late, link_wait = wait.after(decode.admission_wait), self.link_wait(replicas)
         if not link_wait.within(wait):
-            late = np.maximum(late, link_wait.tail_after(decode.admission_wait, left))
-        return float(self._prompts.shares @ (1.0 - late))
+            late = _later_of(late, link_wait.after(decode.admission_wait))
+        left = seconds - decode.itl_mean_seconds - self.profile.transfer.base_seconds
+        per_token = seconds_per_token - self._transfer_seconds_per_token(link)
+        in_time = 0.0
+        for share, tokens, service in self._points:
+            in_time += share * (1.0 - late(left + per_token * tokens - service))
+        return in_time
 
-    def ttft_mean_seconds(self, replicas: PerRole[int]) -> float:
-        """Mean time to first token; infinite when a stage cannot keep up."""
+    def after_prefill_seconds(self, replicas: PerRole[int]) -> float:
+        """Mean time from the end of prefill to the first token; infinite in an overload."""
         link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
-        transfer = self.transfer_seconds(self._prompt_tokens_mean, link)  # linear in tokens
-        after = transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
-        return self.prefill_mean_seconds(replicas.prefill) + after
-
-    def prefill_mean_seconds(self, replicas: int) -> float:
-        """Mean time that a prompt waits and is worked on in prefill."""
-        return self.prefill_wait(replicas).mean_seconds + self.service_seconds_mean
+        transfer = self.transfer_seconds(self._prompts.mean, link)  # linear in tokens
+        return transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
 
     @cached_property
     def least(self) -> PerRole[float]:
         """Replicas that just keep up with the load, were there no chance in it."""
         full = self.batch_limit
         decode = self.demand.load.decode_tokens_per_second * self.iteration_seconds(full) / full
-        link = self.link_utilisation(PerRole(1, 1))
-        return PerRole(max(self.prefill_erlangs, link), max(decode, link))
+        return PerRole(
+            max(self.prefill_erlangs, self._links), max(decode, self._links / self._ingress_share)
+        )
 
     def flow(self, replicas: PerRole[int]) -> float:
         """Share of the offered requests that the narrowest stage can carry, at most 1.
@@ -343,36 +305,39 @@ class Capacity:
 
     def expect(self, replicas: PerRole[int]) -> Expectation:
         """Predict what a pair delivers; percentiles are at the share the SLO asks for."""
-        wait, decode = self.prefill_wait(replicas.prefill), self.decode(replicas.decode)
+        wait, decode = self.prefill.wait(replicas.prefill), self.decode(replicas.decode)
         slo = self.settings.slo
         ttft = _smallest(
-            lambda seconds: self.ttft_attainment(replicas, wait, decode, seconds),
+            lambda seconds: self._ttft_within(replicas, wait, decode, seconds),
             slo.attainment_fraction,
         )
         return Expectation(
             ttft_seconds=ttft,
             itl_seconds=self._itl_percentile(replicas.decode, slo.attainment_fraction),
-            ttft_attainment=self.ttft_attainment(
-                replicas, wait, decode, self.ttft_objective_seconds
-            ),
+            ttft_attainment=self.ttft_attainment(replicas, wait, decode),
             itl_attainment=decode.itl_attainment,
             carried_fraction=self.flow(replicas),
         )
 
     def _itl_percentile(self, replicas: int, share: float) -> float:
-        if self.decode_utilisation(replicas) >= 1.0:
-            return math.inf
-        return self.iteration_seconds(_smallest(self._batch_law(replicas).at_most, share))
+        law = self._batch_law(replicas)
+        return math.inf if law is None else self.iteration_seconds(_smallest(law.at_most, share))
 
     @cached_property
     def attainable(self) -> PerRole[float]:
         """Best attainment of TTFT and of ITL with unlimited replicas: service times alone."""
         slo = self.settings.slo
         itl_alone = self.iteration_seconds(1.0)
-        transfer = self.transfer_seconds(self._prompts.points, 0.0)
-        alone = self._service_seconds + transfer + itl_alone
-        ttft = self._prompts.shares @ (alone <= self.ttft_objective_seconds)
-        return PerRole(float(ttft), 1.0 if itl_alone <= slo.itl_seconds else 0.0)
+        room = slo.ttft_seconds - itl_alone - self.profile.transfer.base_seconds
+        per_token = slo.ttft_seconds_per_input_token - self._transfer_seconds_per_token(0.0)
+        in_time = [share for share, n, alone in self._points if alone <= room + per_token * n]
+        return PerRole(sum(in_time), 1.0 if itl_alone <= slo.itl_seconds else 0.0)
+
+
+def _later_of(
+    one: Callable[[float], float], other: Callable[[float], float]
+) -> Callable[[float], float]:
+    return lambda seconds: max(one(seconds), other(seconds))
 
 
 def _smallest(share_within: Callable[[float], float], share: float) -> float:

@@ -19,13 +19,16 @@ from pydantic import (
 )
 
 from forecasting.registry import forecasters
-from policies.types import PerRole, Role
+from policies.ratio import RatioRange
+from policies.types import PerRole
 
 Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
+_DAY_SECONDS = 86_400.0  # what is looked back on or ahead over is kept and computed, cell by cell
+
 
 class Section(BaseModel):
-    """A part of the configuration file; unknown keys are errors, and so is an endless number."""
+    """A part of the configuration file; unknown keys are errors, and so is an infinite number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -58,14 +61,16 @@ class RoleSettings(Section):
     min_replicas: PositiveInt = Field(
         default=1, description="floor; never 0, because at 0 the demand signal disappears"
     )
-    max_replicas: PositiveInt = Field(default=64, description="ceiling, replicas")
+    max_replicas: PositiveInt = Field(default=64, le=10_000, description="ceiling, replicas")
     fallback_replicas: PositiveInt | None = Field(
         default=None,
         description="size to have at least after guards.fallback_after_seconds without demand "
         "being known, replicas; unset: the size that is there",
     )
     startup_seconds: NonNegativeFloat = Field(
-        default=120.0, description="scale-up to ready; plan on a high percentile of it"
+        default=120.0,
+        le=_DAY_SECONDS,
+        description="scale-up to ready; plan on a high percentile of it",
     )
 
     @model_validator(mode="after")
@@ -73,6 +78,11 @@ class RoleSettings(Section):
         if self.min_replicas > self.max_replicas:
             raise ValueError(
                 f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}"
+            )
+        if (self.fallback_replicas or 0) > self.max_replicas:
+            raise ValueError(
+                f"fallback_replicas {self.fallback_replicas} is above max_replicas "
+                f"{self.max_replicas}"
             )
         return self
 
@@ -102,6 +112,7 @@ class Guards(Section):
 
     scale_in_window_seconds: NonNegativeFloat = Field(
         default=300.0,
+        le=_DAY_SECONDS,
         description="scale in only to the largest size wanted within this window, and by a single "
         "replica only to that within two; 300 s is the measured knee: 60 s costs attainment, "
         "600 s costs GPU-hours for nothing",
@@ -142,10 +153,10 @@ class KnownEvent(Section):
     )
     end: AwareDatetime = Field(description="when it is over")
     multiplier: PositiveFloat = Field(
-        default=1.0, allow_inf_nan=False, description="load then, over what it would be without"
+        default=1.0, description="load then, over what it would be without"
     )
     floor_requests_per_second: NonNegativeFloat = Field(
-        default=0.0, allow_inf_nan=False, description="at least this much will be offered"
+        default=0.0, description="at least this much will be offered"
     )
 
     @model_validator(mode="after")
@@ -184,10 +195,14 @@ class ForecastSettings(Section):
         "second), seen from the configuration file; read once, at the start",
     )
     step_seconds: PositiveFloat = Field(
-        default=30.0, description="length of one cell of the series that is forecast, seconds"
+        default=30.0,
+        ge=1.0,
+        description="length of one cell of the series that is forecast, seconds",
     )
     hold_seconds: NonNegativeFloat = Field(
-        default=30.0, description="how long beyond the lead demand must be met, seconds"
+        default=30.0,
+        le=_DAY_SECONDS,
+        description="how long beyond the lead demand must be met, seconds",
     )
     quantile_fraction: float = Field(
         default=0.95,
@@ -219,6 +234,7 @@ class PolicySettings(Section):
     gpu_budget: PositiveInt | None = Field(
         default=None, description="most GPUs for both roles together; unset: no limit"
     )
+    ratio: RatioRange = RatioRange()
     guards: Guards = Guards()
     forecast: ForecastSettings = ForecastSettings()
     drain_seconds: PositiveFloat = Field(
@@ -249,7 +265,18 @@ class PolicySettings(Section):
         default=0.1, ge=0.0, lt=1.0, description="share of KV memory kept free of planned load"
     )
 
+    @model_validator(mode="after")
+    def _ratio_within_bounds(self) -> PolicySettings:
+        prefill, decode = self.prefill, self.decode
+        low = PerRole(prefill.min_replicas, decode.min_replicas)
+        if not self.ratio.least_above(low, PerRole(prefill.max_replicas, decode.max_replicas)):
+            raise ValueError(
+                f"no pair of {prefill.min_replicas} to {prefill.max_replicas} prefill and "
+                f"{decode.min_replicas} to {decode.max_replicas} decode replicas has {self.ratio}"
+            )
+        return self
+
     @property
     def roles(self) -> PerRole[RoleSettings]:
         """The two pools' settings as one value."""
-        return PerRole.of(lambda role: self.prefill if role is Role.PREFILL else self.decode)
+        return PerRole(self.prefill, self.decode)

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
+from policies.lattice import Lattice
 from policies.profile import Profile
-from policies.types import Binding, Expectation, PerRole, Role
-
-# Times what keeps up with the load: what that cannot do, no number of replicas is asked to.
-_PLENTY = 3
-# Times the misses allowed: beyond it, a pair in place is not kept however little it is short of.
-_TOLERATED_MISSES = 5
-# What a move of replicas between the sides must gain, in flow or attainment.
-_WORTH_A_MOVE = 0.05
+from policies.shortfall import shortfall
+from policies.types import Binding, Expectation, PerRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
     """The pair to run, what judged it, and what keeps it from being smaller.
 
-    `feasible` is False when no pair within the bounds meets the objective; `shortfall` then says
-    what is missing.
+    `feasible` is False when no pair within the bounds meets the objective, or when less is planned
+    for, because replicas in plenty would not meet it; `shortfall` then says what is missing.
     """
 
     replicas: PerRole[int]
@@ -47,6 +39,7 @@ def solve(
     profile: Profile,
     settings: PolicySettings,
     in_place: PerRole[int] | None = None,
+    near: PerRole[int] | None = None,
 ) -> Solution:
     """Find the cheapest pair whose predicted joint attainment meets the objective.
 
@@ -56,13 +49,14 @@ def solve(
     meets the objective, the pair with the highest attainment (then the highest flow) is taken.
 
     A pair `in_place` that costs less is kept while it misses little more than is allowed; under
-    scarcity, while no other is worth moving a replica from one side to the other.
+    scarcity, while no other is worth moving a replica from one side to the other. To begin `near`
+    the answer makes the search shorter, and changes nothing else.
     """
     lattice = Lattice(Capacity(profile, settings, demand))
-    pair = lattice.cheapest(in_place)
+    pair = lattice.cheapest(in_place, near)
     feasible = pair is not None
     if pair is None:
-        pair = lattice.best_beside(in_place)
+        pair = lattice.without_idle(lattice.best_beside(in_place))
     elif in_place and lattice.gpus(in_place) < lattice.gpus(pair) and lattice.tolerates(in_place):
         pair = in_place
     return Solution(
@@ -70,8 +64,8 @@ def solve(
         gpus=lattice.gpus(pair),
         capacity=lattice.capacity,
         binding=lattice.binding(pair, feasible=feasible),
-        feasible=feasible and lattice.attainable,
-        shortfall=lattice.shortfall(pair, feasible=feasible),
+        feasible=feasible and lattice.attainable and not lattice.eased,
+        shortfall=shortfall(lattice, pair, feasible=feasible),
     )
 
 
@@ -82,302 +76,12 @@ def share_out(solution: Solution, now: Demand, in_place: PerRole[int]) -> Soluti
     side against more is taken from the other, which needs it now.
     """
     asked = solution.capacity
-    pair = Lattice(replace(asked, demand=now)).best_beside(in_place)
-    lattice = Lattice(asked)
+    lattice, lattice_now = Lattice(asked), Lattice(replace(asked, demand=now))
+    pair = lattice_now.best_beside(in_place)
+    pair = lattice.without_idle(pair).zip(lattice_now.without_idle(pair)).map(max)
     return replace(
         solution,
         replicas=pair,
         gpus=lattice.gpus(pair),
-        shortfall=lattice.shortfall(pair, feasible=False),
+        shortfall=shortfall(lattice, pair, feasible=False),
     )
-
-
-def least_that(meets: Callable[[int], bool], low: int, high: int, near: int) -> int | None:
-    """The least count from `low` to `high` that meets a bar which all larger ones meet as well.
-
-    Steps of twice the length each lead away from `near`, then the last one is bisected: a count
-    close to the one sought costs a few evaluations, whatever the range.
-    """
-    if low > high:
-        return None
-    near, step = min(max(near, low), high), 1
-    if meets(near):
-        high = near
-        while low < high and meets(max(high - step, low)):
-            high, step = max(high - step, low), 2 * step
-        low = max(low, high - step + 1)
-    else:
-        low = near + 1
-        while low <= high and not meets(min(low - 1 + step, high)):
-            low, step = min(low - 1 + step, high) + 1, 2 * step
-        if low > high:
-            return None
-        high = min(low - 1 + step, high)
-    while low < high:
-        middle = (low + high) // 2
-        if meets(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high
-
-
-class Lattice:
-    """All pairs within bounds and budget, judged under one demand."""
-
-    def __init__(self, capacity: Capacity) -> None:
-        self.capacity = capacity
-        self.cost = capacity.profile.gpus_per_replica
-        self.low = capacity.settings.roles.map(lambda role: role.min_replicas)
-        self.high = capacity.settings.roles.map(lambda role: role.max_replicas)
-        self.budget = capacity.settings.gpu_budget or math.inf
-        self._wait = cache(capacity.prefill_wait)
-        self._decode = cache(capacity.decode)
-        self.attainments = cache(self._attainments)
-        self.required = self._required()
-
-    def _required(self) -> float:
-        """Joint attainment to plan for.
-
-        Normally the objective. When some prompts are too long to meet it even with replicas in
-        plenty, the others must make up for them, but never by more than halving the misses
-        allowed, so that an infeasible objective cannot become an unbounded ask. Example: objective
-        0.95, 2% of prompts infeasible: plan 0.95; 20% infeasible: plan 0.8 * 0.975.
-
-        Plenty is a few times what keeps up, not infinity: a prompt that meets the objective only
-        when it never waits for anything would ask for any number of replicas.
-        """
-        share = self.capacity.settings.slo.attainment_fraction
-        least = self.capacity.least
-        plenty = least.map(lambda replicas: _PLENTY * math.ceil(replicas) + 2)
-        ttft, itl = self.attainments(plenty)
-        return min(share, (ttft * itl or 1.0) * (1.0 + share) / 2.0)
-
-    @property
-    def attainable(self) -> bool:
-        """Whether enough replicas would meet the objective at all."""
-        ceiling = self.capacity.attainable
-        return ceiling.prefill * ceiling.decode >= self.capacity.settings.slo.attainment_fraction
-
-    def gpus(self, pair: PerRole[int]) -> int:
-        """What a pair costs."""
-        return pair.prefill * self.cost.prefill + pair.decode * self.cost.decode
-
-    def _attainments(self, pair: PerRole[int]) -> PerRole[float]:
-        """TTFT and ITL attainment to plan with: an objective out of reach is not held against."""
-        capacity = self.capacity
-        decode = self._decode(pair.decode)
-        # Where no prompt can meet the objective, waits rather than service are held to it.
-        relief = 0.0 if capacity.attainable.prefill else capacity.unqueued_seconds_max
-        ttft = capacity.ttft_attainment(
-            pair,
-            self._wait(pair.prefill),
-            decode,
-            capacity.ttft_objective_seconds + relief,
-        )
-        stable = decode.itl_mean_seconds < math.inf
-        itl = decode.itl_attainment if capacity.attainable.decode else float(stable)
-        return PerRole(ttft, itl)
-
-    def meets(self, pair: PerRole[int]) -> bool:
-        """Whether a pair meets the objective."""
-        ttft, itl = self.attainments(pair)
-        return ttft * itl >= self.required - 1e-12
-
-    def tolerates(self, pair: PerRole[int]) -> bool:
-        """Whether a pair within bounds would do for nearly all of the demand, and misses few of it.
-
-        Between that and the demand planned for lie all those that differ by chance alone: a pool
-        that follows them goes up and down. The demand planned for is an upper quantile, on replicas
-        slower than believed, so that a pair that does for most of it rarely misses more.
-        """
-        ttft, itl = self.attainments(pair)
-        few = 1.0 - ttft * itl <= _TOLERATED_MISSES * (1.0 - self.required)
-        if not few or any(pair[role] < self.low[role] for role in Role):
-            return False
-        demand, share = (
-            self.capacity.demand,
-            self.capacity.settings.guards.tolerated_demand_fraction,
-        )
-        nearly = replace(demand, load=demand.load.times(1.0 - share))
-        return Lattice(replace(self.capacity, demand=nearly)).meets(pair)
-
-    def cheapest(self, known: PerRole[int] | None = None) -> PerRole[int] | None:
-        """The cheapest pair that meets the objective; on equal cost, the one with more to spare.
-
-        A pair that is `known`, if it meets the objective, is where the search for less begins. No
-        pair has less of a role than what meets it beside all there may be of the other.
-        """
-        best: PerRole[int] | None = None
-        best_cost = self.budget
-        if known and self._within_bounds(known) and self.meets(known):
-            best, best_cost = known, self.gpus(known)
-        least = self._least_of_each(known or self.low, best)
-        if least is None:
-            return None
-        most = self.high.decode
-        for prefill in range(least.prefill, self.high.prefill + 1):
-            most = min(most, self._most_decode(prefill, best_cost))
-            if most < least.decode:
-                break
-            decode = least_that(self._meets_with(Role.DECODE, prefill), least.decode, most, most)
-            if decode is None:
-                most = self.high.decode
-                continue
-            most, pair = decode, PerRole(prefill, decode)
-            if best is None or self._better(pair, best):
-                best, best_cost = pair, self.gpus(pair)
-        return best
-
-    def _least_of_each(self, near: PerRole[int], met: PerRole[int] | None) -> PerRole[int] | None:
-        """The least of each role that meets the objective beside all there may be of the other.
-
-        The search begins `near`. No less than what has `met` the objective need not be judged.
-        """
-        # Below the offered load prefill cannot keep up, whatever decode does.
-        carrying = int(self.capacity.prefill_erlangs) + 1
-        low = self.low.but(Role.PREFILL, max(self.low.prefill, carrying))
-        high = self.high
-        prefill, decode = (
-            least_that(
-                self._meets_with(role, beside, met[role] if met else math.inf),
-                low[role],
-                high[role],
-                near[role],
-            )
-            for role, beside in ((Role.PREFILL, high.decode), (Role.DECODE, high.prefill))
-        )
-        return None if prefill is None or decode is None else PerRole(prefill, decode)
-
-    def _meets_with(
-        self, role: Role, beside: int, enough: float = math.inf
-    ) -> Callable[[int], bool]:
-        """Whether so many of a role meet the objective beside a count of the other.
-
-        `enough` are known to.
-        """
-        pair = PerRole(beside, beside)
-        return lambda count: count >= enough or self.meets(pair.but(role, count))
-
-    def _better(self, pair: PerRole[int], other: PerRole[int]) -> bool:
-        if self.gpus(pair) != self.gpus(other):
-            return self.gpus(pair) < self.gpus(other)
-        return self._attainment_then_thrift(pair) > self._attainment_then_thrift(other)
-
-    def best_within_bounds(self) -> PerRole[int]:
-        """The pair of highest attainment, else of highest flow, when none meets the objective.
-
-        More replicas never hurt, so only the largest decode count for each prefill count matters;
-        and a pair that cannot carry the flow attains nothing for long.
-        """
-        candidates = []
-        for prefill in range(self.low.prefill, self.high.prefill + 1):
-            decode = self._most_decode(prefill, self.budget)
-            if decode < self.low.decode:
-                break
-            candidates.append(PerRole(prefill, decode))
-        if not candidates:  # the minimum alone is over the budget: the minimum wins, and is told
-            return self.low
-        carrying = [pair for pair in candidates if self.capacity.flow(pair) >= 1.0]
-        if not carrying:
-            return max(candidates, key=self.capacity.flow)
-        return max(carrying, key=self._attainment_then_thrift)
-
-    def best_beside(self, in_place: PerRole[int] | None) -> PerRole[int]:
-        """The same, or the pair in place where a move of replicas would gain too little."""
-        pair = self.best_within_bounds()
-        return in_place if in_place and not self.worth_moving(in_place, pair) else pair
-
-    def _within_bounds(self, pair: PerRole[int]) -> bool:
-        bounded = all(self.low[role] <= pair[role] <= self.high[role] for role in Role)
-        return bounded and self.gpus(pair) <= self.budget
-
-    def worth_moving(self, pair: PerRole[int], other: PerRole[int]) -> bool:
-        """Whether a pair is so much better that replicas may be taken from one side for the other.
-
-        The replica that moves serves nobody while it starts: a ninth of the fleet for two of the
-        next five minutes is 5%.
-        """
-        if not self._within_bounds(pair) or all(pair[role] <= other[role] for role in Role):
-            return True
-        flow, better = self.capacity.flow(pair), self.capacity.flow(other)
-        if min(flow, better) < 1.0:
-            return better > flow + _WORTH_A_MOVE
-        attained, attainable = (
-            self._attainment_then_thrift(pair),
-            self._attainment_then_thrift(other),
-        )
-        return attainable[0] > attained[0] + _WORTH_A_MOVE
-
-    def _attainment_then_thrift(self, pair: PerRole[int]) -> tuple[float, int]:
-        ttft, itl = self.attainments(pair)
-        return (round(ttft * itl, 6), -self.gpus(pair))
-
-    def _most_decode(self, prefill: int, gpus: float) -> int:
-        """Most decode replicas beside `prefill` ones within a number of GPUs."""
-        left = gpus - prefill * self.cost.prefill
-        return (
-            self.high.decode
-            if left == math.inf
-            else min(self.high.decode, int(left // self.cost.decode))
-        )
-
-    def binding(self, pair: PerRole[int], *, feasible: bool) -> tuple[Binding, ...]:
-        """What would break with one replica less on each side."""
-        found = [] if self.attainable else [Binding.INFEASIBLE_SLO]
-        if not feasible:
-            found.append(Binding.BUDGET if self._over_budget_one_up(pair) else Binding.MAXIMUM)
-            return tuple(found)
-        found += [self.binding_of(role, pair) for role in Role]
-        return tuple(dict.fromkeys(found))
-
-    def _over_budget_one_up(self, pair: PerRole[int]) -> bool:
-        return self.gpus(pair) + min(self.cost) > self.budget
-
-    def binding_of(self, role: Role, pair: PerRole[int]) -> Binding:
-        """What would break with one replica less of a role."""
-        if pair[role] <= self.low[role]:
-            return Binding.MINIMUM
-        fewer = pair.but(role, pair[role] - 1)
-        if self.capacity.link_utilisation(fewer) >= 0.9 > self.capacity.link_utilisation(pair):
-            return Binding.KV_LINK
-        if role is Role.PREFILL:
-            return Binding.TTFT
-        lost = self.attainments(pair).zip(self.attainments(fewer)).map(lambda ab: ab[0] - ab[1])
-        if lost.decode >= lost.prefill:
-            return Binding.ITL
-        return Binding.KV_MEMORY if self.capacity.batch_limit_is_memory else Binding.MAX_SEQUENCES
-
-    def shortfall(self, pair: PerRole[int], *, feasible: bool) -> str | None:
-        """What is missing, in words; None when the objective is met."""
-        slo, ceiling = self.capacity.settings.slo, self.capacity.attainable
-        missing = []
-        if ceiling.decode == 0.0:
-            missing.append(
-                f"one request alone already takes {self.capacity.iteration_seconds(1.0):.4g} s per "
-                f"token: ITL {slo.itl_seconds:g} s is out of reach at any size"
-            )
-        if ceiling.prefill < slo.attainment_fraction:
-            missing.append(
-                f"{1 - ceiling.prefill:.1%} of prompts take longer than the TTFT objective "
-                "on an idle fleet"
-            )
-        if not feasible:
-            ttft, itl = self.attainments(pair)
-            missing.append(
-                f"{self.gpus(pair)} GPUs reach {ttft * itl:.1%} of {self.required:.1%}; "
-                f"{self._missing_gpus()}"
-            )
-        return "; ".join(missing) or None
-
-    def _missing_gpus(self) -> str:
-        unbounded = self.capacity.settings.model_copy(update={"gpu_budget": None})
-        free = Lattice(Capacity(self.capacity.profile, unbounded, self.capacity.demand))
-        free.high = PerRole(*(4 * high for high in self.high))
-        needed = free.cheapest()
-        if needed is None:
-            return "no size within reach would meet it"
-        return (
-            f"{self.gpus(needed)} would be needed "
-            f"({needed.prefill} prefill + {needed.decode} decode)"
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple
 
 from policies.lengths import Lengths
@@ -22,8 +23,8 @@ def prefill_seconds(
     law: PrefillLaw, prompt_tokens: Tokens, prefix_hit_fraction: float = 0.0
 ) -> Tokens:
     """Service time of a prompt, of which a prefix cache holds the usual share."""
-    cached = prompt_tokens * prefix_hit_fraction
-    return law.seconds(prompt_tokens - cached, cached)
+    alone, per_token, per_square = law.by_prompt_tokens(prefix_hit_fraction)
+    return alone + prompt_tokens * (per_token + prompt_tokens * per_square)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +74,18 @@ class Followed(NamedTuple):
     role: Role
     value: Callable[[Load], float]
 
+    @classmethod
+    def by(cls, name: str, role: Role) -> Followed:
+        """The load of that name."""
+        return cls(name, role, attrgetter(name))
+
 
 # Each load is followed by itself: a product of forecasts of rate and lengths would be biased,
 # because they move together.
 LOADS = (
-    Followed("prefill_erlangs", Role.PREFILL, lambda load: load.prefill_erlangs),
-    Followed("decode_tokens_per_second", Role.DECODE, lambda load: load.decode_tokens_per_second),
-    Followed("kv_token_steps_per_second", Role.DECODE, lambda load: load.kv_token_steps_per_second),
+    Followed.by("prefill_erlangs", Role.PREFILL),
+    Followed.by("decode_tokens_per_second", Role.DECODE),
+    Followed.by("kv_token_steps_per_second", Role.DECODE),
 )
 
 
@@ -109,7 +115,7 @@ class Shape:
         output = self.output_tokens_mean
         if output <= 0:
             return self.prompt_tokens.mean
-        return self.prompt_tokens.mean + self.output_tokens.average(lambda o: o * o) / (2 * output)
+        return self.prompt_tokens.mean + self.output_tokens.moments[1] / (2 * output)
 
     @property
     def promised_factor(self) -> float:
@@ -126,15 +132,11 @@ class Shape:
 
         A sequence is found there in proportion to its answer, at a uniform place within it.
         """
-        prompt, answer = self.prompt_tokens, self.output_tokens
-        output = answer.mean
-        if output <= 0 or self.context_tokens_mean <= 0:
+        i1, i2, _, _ = self.prompt_tokens.moments
+        o1, o2, o3, _ = self.output_tokens.moments
+        if o1 <= 0 or self.context_tokens_mean <= 0:
             return 0.0
-        squared = (
-            prompt.average(lambda i: i * i)
-            + prompt.mean * answer.average(lambda o: o**2) / output
-            + answer.average(lambda o: o**3) / (3 * output)
-        )
+        squared = i2 + i1 * o2 / o1 + o3 / (3 * o1)
         return max(squared / self.context_tokens_mean**2 - 1.0, 0.0)
 
     def pooled(self, newer: Shape, share: float) -> Shape:
@@ -146,14 +148,23 @@ class Shape:
             output_tokens=self.output_tokens.pooled(newer.output_tokens, share),
         )
 
+    def prefill_seconds_mean(self, law: PrefillLaw) -> float:
+        """Mean time that one of these prompts takes alone."""
+        alone, per_token, per_square = law.by_prompt_tokens(self.prefix_hit_fraction)
+        n1, n2, _, _ = self.prompt_tokens.moments
+        return alone + per_token * n1 + per_square * n2
+
+    def prefill_seconds_square(self, law: PrefillLaw) -> float:
+        """Mean of the square of that time."""
+        a, b, c = law.by_prompt_tokens(self.prefix_hit_fraction)
+        n1, n2, n3, n4 = self.prompt_tokens.moments
+        return a * a + 2 * a * b * n1 + (b * b + 2 * a * c) * n2 + 2 * b * c * n3 + c * c * n4
+
     def load_of(self, profile: Profile, requests_per_second: float) -> Load:
         """Work that this many requests per second bring."""
         tokens_per_second = requests_per_second * self.output_tokens_mean
         return Load(
-            prefill_erlangs=requests_per_second
-            * self.prompt_tokens.average(
-                lambda n: prefill_seconds(profile.prefill, n, self.prefix_hit_fraction)
-            ),
+            prefill_erlangs=requests_per_second * self.prefill_seconds_mean(profile.prefill),
             decode_tokens_per_second=tokens_per_second,
             kv_token_steps_per_second=tokens_per_second * self.context_tokens_mean,
         )

@@ -17,16 +17,19 @@ from policies.facts import (
     complete,
     fit_notes,
     fitting,
+    floor_notes,
+    floored,
     halved,
     leave_to_others,
     measured_leads,
     pool_notes,
+    ratio_notes,
     tightening,
     with_leads,
     within,
 )
 from policies.fallback import decide_blind
-from policies.foresight import foresee
+from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.level import Levels, levels_of
 from policies.memory import Memory, Sized
@@ -80,17 +83,22 @@ class Engine:
         if isinstance(found, Hold):
             return _hold(found, None, now_seconds), memory
         leads = measured_leads(memory.lead_seconds, found, self.settings.forecast.step_seconds)
-        memory = replace(memory, lead_seconds=leads)
+        if leads != memory.lead_seconds:
+            memory = replace(memory, lead_seconds=leads)
         profile, notes = as_found(self.profile, found)
-        fits = fitting(with_leads(self.settings, leads), cap, found)
+        fits = fitting(floored(with_leads(self.settings, leads), found), cap, found)
         granted, cap = cap, tightening(self.settings, cap)
         here = Engine(profile, within(fits, cap))
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
         left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
         notes = (*notes, *fit_notes(granted, decision))
-        told = (*decision.notes, *notes, *pool_notes(found), *((left,) if left else ()))
-        decision = complete(replace(decision, notes=told), memory.intent)
-        return leave_to_others(decision, found), replace(memory, intent=None)
+        notes = (*notes, *floor_notes(self.settings, found, decision), *pool_notes(found))
+        if left:
+            notes = (*notes, left)
+        if notes:
+            decision = replace(decision, notes=(*decision.notes, *notes))
+        decision = leave_to_others(complete(decision, memory.intent), found)
+        return decision, memory if memory.intent is None else replace(memory, intent=None)
 
     def _decide(
         self,
@@ -105,7 +113,8 @@ class Engine:
         seen = self._see(observation, memory, now_seconds)
         if isinstance(seen, Hold):
             blind_seconds = now_seconds - memory.seconds[-1] if memory.seconds else None
-            return decide_blind(seen, current, blind_seconds, self.settings, now_seconds), memory
+            gpus, settings = self.profile.gpus_per_replica, self.settings
+            return decide_blind(seen, current, blind_seconds, settings, gpus, now_seconds), memory
         rate, load, shape = seen
         followed = memory.trackers
         memory, levels = self._note(
@@ -134,10 +143,12 @@ class Engine:
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
+        notes = (*notes, *ratio_notes(self.settings, decision))
         notes = (*notes, *turn_notes(followed, memory.trackers))
         forecasts = told(memory.trackers)
-        planned = sizing.solution.capacity
-        foresight = foresee(planned, self.profile, memory.calibration, sizing.now, forecasts)
+        foresight = Foresight(
+            sizing.solution.capacity, self.profile, here.believed, sizing.now, forecasts
+        )
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _learn(
@@ -233,7 +244,7 @@ class Engine:
         """Remember what is needed for longer than a moment, before any guard."""
         now_seconds, window = memory.seconds[-1], self.settings.guards.scale_in_window_seconds
         kept_seconds = guards.SINGLE_STEP_WINDOWS * window
-        if not memory.sizes_since(now_seconds - window):
+        if not memory.sized_since(now_seconds - window):
             # After a restart or an outage the size found is all that is known to be needed.
             memory = memory.with_size(Sized(now_seconds, current), kept_seconds)
         return memory.with_size(Sized(now_seconds, lasting), kept_seconds)
@@ -253,6 +264,7 @@ class Engine:
             current=found.map(lambda pool: pool.desired_replicas),
             wanted=sizing.solution.replicas,
             planned=sizing.planned,
+            kept=sizing.kept,
             recent=memory.sizes,
             rises=memory.rises,
             gpus_per_replica=self.profile.gpus_per_replica,
@@ -312,6 +324,8 @@ _REASON_OF_GUARD = {
     "hold_rise": HoldReason.SCALE_IN_STABILISING,
     "stabilise_scale_in": HoldReason.SCALE_IN_STABILISING,
     "scale_in_by_slots": HoldReason.SCALE_IN_STABILISING,
+    "keep_for_queue": HoldReason.SCALE_IN_STABILISING,
+    "keep_ratio": HoldReason.RATIO,
     "follow_plan": HoldReason.NOT_WORTH_A_START,
     "limit_scale_out": HoldReason.SCALE_OUT_LIMIT,
     "await_stuck": HoldReason.REPLICAS_STUCK,

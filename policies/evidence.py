@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 
 from policies.backlog import Congestion, diagnose, normal_queue
-from policies.calibration import UNCALIBRATED, Calibration, Correction, Evidence, slowed
+from policies.calibration import Calibration, Correction, Evidence, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
 from policies.profile import Profile
-from policies.types import Observation, PerRole, PoolState, Role
+from policies.types import Observation, PerRole, PoolState
 
 _STEP = 0.05
 _BUSIEST = 0.9  # beyond it the mean wait is too steep a function of everything to learn from
@@ -68,32 +68,33 @@ class Witness:
         if self.elapsed_seconds <= 0:
             return None
         served_per_second = self._rate - queue_growth / self.elapsed_seconds
-        capacity = self._capacity(UNCALIBRATED)
-        if served_per_second <= 0 or capacity.prefill_erlangs <= 0:
+        erlangs = self._as_told.prefill.erlangs
+        if served_per_second <= 0 or erlangs <= 0:
             return None
-        planned_per_second = self._rate / capacity.prefill_erlangs * self._ready.prefill
+        planned_per_second = self._rate / erlangs * self._ready.prefill
         observed = planned_per_second / served_per_second
         return Evidence(math.log(observed) - correction.mean, 1.0, _FLOW_NOISE)
 
     def _ttft_evidence(self, calibration: Calibration) -> Evidence | None:
         """Compare the mean TTFT with the one predicted for the pools as they are."""
         observed = self.observation.ttft.mean_seconds
-        if not observed:
+        if not observed or not self._ready.decode:  # a first token takes decode as well
             return None
-        prefill = calibration.prefill
-        slower = calibration.but(Role.PREFILL, replace(prefill, mean=prefill.mean + _STEP))
-        here, there = self._capacity(calibration), self._capacity(slower)
-        ready = self._ready.prefill
-        if there.prefill_erlangs > _BUSIEST * ready:
+        capacity, ready = self._as_believed(calibration), self._ready.prefill
+        here = capacity.prefill
+        slower = here.slowed(math.exp(_STEP))
+        if slower.erlangs > _BUSIEST * ready:
             return None
-        predicted = here.ttft_mean_seconds(self._ready)
+        waits = here.wait(ready).mean_seconds
+        in_prefill = waits + here.service_seconds
+        predicted = in_prefill + capacity.after_prefill_seconds(self._ready)
         if not math.isfinite(predicted):
             return None
         # Of the TTFT, only the time in prefill moves with what is believed of prefill.
-        longer = there.prefill_mean_seconds(ready) - here.prefill_mean_seconds(ready)
+        longer = slower.mean_seconds(ready) - in_prefill
         slope = math.log1p(longer / predicted) / _STEP
-        waited = here.prefill_wait(ready).mean_seconds / predicted
-        noise = _TTFT_NOISE + waited**2  # one window's wait is as likely half as twice its mean
+        # One window's wait is as likely half as twice its mean.
+        noise = _TTFT_NOISE + (waits / predicted) ** 2
         return Evidence(math.log(observed / predicted), slope, noise)
 
     def _decode_evidence(self, correction: Correction) -> Evidence | None:
@@ -105,7 +106,7 @@ class Witness:
         if self.calm_seconds <= self.observation.window_seconds + stay_seconds:
             return None  # what a backlog released is in the batches, beside what arrives
         batch = self._rate * shape.output_tokens_mean * observed / self._ready.decode
-        capacity = self._capacity(UNCALIBRATED)
+        capacity = self._as_told
         predicted = capacity.iteration_seconds(min(batch, capacity.batch_limit))
         return Evidence(math.log(observed / predicted) - correction.mean, 1.0, _ITL_NOISE)
 
@@ -117,7 +118,12 @@ class Witness:
     def _ready(self) -> PerRole[int]:
         return self.pools.map(lambda pool: pool.ready_replicas)
 
-    def _capacity(self, belief: Calibration) -> Capacity:
+    @property
+    def _as_told(self) -> Capacity:
+        """Replicas as the profile has them."""
+        return Capacity(self.profile, self.settings, self.demand)
+
+    def _as_believed(self, belief: Calibration) -> Capacity:
         factor = belief.map(lambda correction: correction.factor)
         demand = replace(self.demand, load=self.demand.load.slowed(factor.prefill))
         return Capacity(slowed(self.profile, factor), self.settings, demand)

@@ -73,6 +73,56 @@ def with_leads(settings: PolicySettings, leads: PerRole[float | None]) -> Policy
     return settings.model_copy(update=roles) if roles else settings
 
 
+def at_least(settings: PolicySettings, least: PerRole[int]) -> PolicySettings:
+    """Raise each role's minimum."""
+    roles = {
+        role.value: settings.roles[role].model_copy(
+            update={"min_replicas": max(settings.roles[role].min_replicas, least[role])}
+        )
+        for role in Role
+    }
+    return settings.model_copy(update=roles)
+
+
+def floored(settings: PolicySettings, found: PerRole[PoolState]) -> PolicySettings:
+    """Raise each role's bounds to what the workload's own controller tolerates.
+
+    It will be there whatever is asked for, so the other role and the budget have to do with it.
+    """
+    roles = {
+        role.value: settings.roles[role].model_copy(
+            update={
+                "min_replicas": max(settings.roles[role].min_replicas, pool.floor_replicas),
+                "max_replicas": max(settings.roles[role].max_replicas, pool.floor_replicas),
+            }
+        )
+        for role, pool in found.items()
+        if pool.floor_replicas > settings.roles[role].min_replicas
+    }
+    return settings.model_copy(update=roles) if roles else settings
+
+
+def floor_notes(
+    settings: PolicySettings, found: PerRole[PoolState], decision: Decision
+) -> tuple[str, ...]:
+    """Say where a role is as large as it is because the workload tolerates no less."""
+    return tuple(
+        f"{role}: the workload itself tolerates no less than {pool.floor_replicas} replicas"
+        for role, pool in found.items()
+        if pool.floor_replicas > settings.roles[role].min_replicas
+        and decision.raw is not None
+        and decision.raw[role] == pool.floor_replicas
+    )
+
+
+def ratio_notes(settings: PolicySettings, decision: Decision) -> tuple[str, ...]:
+    """Say where what stands above the ratio range has left it."""
+    target, ratio = decision.target, settings.ratio
+    if target is None or ratio.allows(target):
+        return ()
+    return (f"{target.prefill}+{target.decode} is outside the ratio: {ratio}",)
+
+
 def tightening(settings: PolicySettings, cap: GpuCap | None) -> GpuCap | None:
     """The cap, if it is what limits and not the configured budget."""
     if cap is None or cap.gpus is None:
@@ -134,6 +184,34 @@ def short_of(settings: PolicySettings, most: PerRole[int | None]) -> PolicySetti
         if limit is not None
     }
     return settings.model_copy(update=roles)
+
+
+def beside_stuck(
+    settings: PolicySettings,
+    found: PerRole[PoolState],
+    wanted: PerRole[int],
+    gpus_per_replica: PerRole[int],
+) -> PolicySettings:
+    """Keep each role within what will really serve, and both within the GPUs that stuck ones leave.
+
+    Those are asked for still, up to what is `wanted`, and hold GPUs or will once they start.
+    """
+    most = supply(found)
+
+    def stuck_gpus(role: Role) -> int:
+        limit, kept = (
+            most[role],
+            max(found[role].desired_replicas, settings.roles[role].min_replicas),
+        )
+        if limit is None:
+            return 0
+        return max(min(wanted[role], kept) - limit, 0) * gpus_per_replica[role]
+
+    short, budget = short_of(settings, most), settings.gpu_budget
+    if budget is None:
+        return short
+    left = max(budget - sum(stuck_gpus(role) for role in Role), 1)
+    return short.model_copy(update={"gpu_budget": left})
 
 
 def pool_notes(found: PerRole[PoolState]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from policies.config import PolicySettings
+from policies.guards import affordable
 from policies.types import Decision, Hold, Limiter, PerRole
 
 
@@ -11,18 +12,21 @@ def decide_blind(
     current: PerRole[int],
     blind_seconds: float | None,
     settings: PolicySettings,
+    gpus_per_replica: PerRole[int],
     now_seconds: float,
 ) -> Decision:
     """Hold; once blind for longer than configured, raise each pool to its fallback size.
 
-    Never lowers a pool: with a fallback of 4 a pool of 6 stays at 6. None for `blind_seconds`
-    means that demand was never known, so that nothing says how long ago it changed.
+    Never lowers a pool: with a fallback of 4 a pool of 6 stays at 6. Nor does it raise one beyond
+    the GPU budget. None for `blind_seconds` means that demand was never known, so that nothing says
+    how long ago it changed.
     """
     limit = settings.guards.fallback_after_seconds
     target = settings.roles.zip(current).map(
         lambda pair: min(max(pair[0].fallback_replicas or 0, pair[1]), pair[0].max_replicas)
     )
     target = PerRole.of(lambda role: max(target[role], current[role]))
+    target = affordable(target, current, gpus_per_replica, settings.gpu_budget)
     due = limit is not None and blind_seconds is not None and blind_seconds > limit
     if not due or target == current:
         return Decision(decided_at_seconds=now_seconds, current=current, target=current, hold=hold)

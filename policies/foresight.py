@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from policies.calibration import Calibration, slowed
+from policies.calibration import slowed
 from policies.capacity import Capacity
-from policies.coupling import Lattice
 from policies.demand import Demand, Load
+from policies.lattice import Lattice
 from policies.profile import Profile
 from policies.types import LoadForecast, Margin, PerRole, Prospect, Role
 
@@ -25,19 +24,44 @@ class Foresight:
     """Predictions for any pair, by what was known when one decision was made.
 
     `planned` is what the pair was solved with: the quantile of the coming demand to be ready for,
-    with the work that waits, on replicas one standard deviation slower than believed. `likely` is
-    the centre of that forecast and `now` the demand seen now, both without what waits, on replicas
-    as fast as believed. From `now` to `planned` is the range that the decision is sure of.
+    with the work that waits, on replicas one standard deviation slower than believed. What is
+    `likely` and what is `now` come without what waits, on replicas that are believed to take
+    `slowness` times as long as the profile says. `load` is the one seen.
     """
 
     planned: Capacity
-    likely: Capacity
-    now: Capacity
+    profile: Profile
+    slowness: PerRole[float]
+    load: Load
+    forecasts: tuple[LoadForecast, ...] = ()
 
     @classmethod
     def steady(cls, capacity: Capacity) -> Foresight:
         """Foresight of a load that is given and does not change."""
-        return cls(planned=capacity, likely=capacity, now=capacity)
+        return cls(capacity, capacity.profile, PerRole(1.0, 1.0), capacity.demand.load)
+
+    @cached_property
+    def now(self) -> Capacity:
+        """Under the load seen. From here to `planned` is the range that the decision is sure of."""
+        return self._under(self.load)
+
+    @cached_property
+    def likely(self) -> Capacity:
+        """Under the centre of the forecast; a load that has none yet is to stay as it is."""
+        centre = {
+            told.load: told.centre
+            for told in self.forecasts
+            if told.centre is not None and math.isfinite(told.centre)
+        }
+        return self._under(replace(self.load, **centre))
+
+    def _under(self, load: Load) -> Capacity:
+        demand = replace(
+            self.planned.demand,
+            load=load.slowed(self.slowness.prefill),
+            extra_transfers_per_second=0.0,
+        )
+        return Capacity(slowed(self.profile, self.slowness), self.planned.settings, demand)
 
     @cached_property
     def _known(self) -> dict[PerRole[int], Prospect]:
@@ -62,34 +86,6 @@ class Foresight:
         )
 
 
-def foresee(
-    planned: Capacity,
-    profile: Profile,
-    calibration: Calibration,
-    now: Load,
-    forecasts: Sequence[LoadForecast],
-) -> Foresight:
-    """Foresight of a decision: `planned` is what it was solved with, the rest what it knew.
-
-    A load that has no forecast yet is likely to stay as it is.
-    """
-    calibrated = planned.settings.calibrate
-    believed = calibration.map(lambda belief: belief.factor if calibrated else 1.0)
-    as_believed = slowed(profile, believed)
-    centre = {
-        told.load: told.centre
-        for told in forecasts
-        if told.centre is not None and math.isfinite(told.centre)
-    }
-
-    def under(**loads: float) -> Capacity:
-        load = replace(now, **loads).slowed(believed.prefill)
-        demand = replace(planned.demand, load=load, extra_transfers_per_second=0.0)
-        return Capacity(as_believed, planned.settings, demand)
-
-    return Foresight(planned=planned, likely=under(**centre), now=under())
-
-
 def _sufficient(lattice: Lattice, pair: PerRole[int]) -> bool:
     return lattice.meets(pair) or lattice.tolerates(pair)
 
@@ -97,7 +93,8 @@ def _sufficient(lattice: Lattice, pair: PerRole[int]) -> bool:
 def _margin(lattice: Lattice, role: Role, pair: PerRole[int]) -> Margin:
     capacity, count = lattice.capacity, pair[role]
     fewer = pair.but(role, count - 1)
-    spare = count > lattice.low[role] and (lattice.meets(fewer) or not _sufficient(lattice, pair))
+    allowed = count > lattice.low[role] and lattice.ratio.allows(fewer)
+    spare = allowed and (lattice.meets(fewer) or not _sufficient(lattice, pair))
     return Margin(
         gpus=lattice.cost[role],
         more=capacity.expect(pair.but(role, count + 1)),

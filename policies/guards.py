@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -15,16 +16,17 @@ from policies.types import GpuCap, Limiter, PerRole, Role, Trust
 class Context:
     """What guards may look at.
 
-    `wanted` is the solve's own pair, `planned` the first move towards it, `current` the pools'
-    desired, `recent` the raw sizes that scale-in looks back on, `rises` the last scale-outs,
-    `doubts` what forbids to trust the metrics in full. `slot_begins` in the first tick of a slot
-    for scale-in.
+    `wanted` is the solve's own pair, `planned` the first move towards it, `kept` what a queue needs
+    of what there is, `current` the pools' desired, `recent` the raw sizes that scale-in looks back
+    on, `rises` the last scale-outs, `doubts` what forbids to trust the metrics in full.
+    `slot_begins` in the first tick of a slot for scale-in.
     """
 
     now_seconds: float
     current: PerRole[int]
     wanted: PerRole[int]
     planned: PerRole[int]
+    kept: PerRole[int]
     recent: tuple[Sized, ...]
     rises: Rises
     gpus_per_replica: PerRole[int]
@@ -50,6 +52,12 @@ def follow_plan(target: PerRole[int], context: Context) -> tuple[PerRole[int], s
     return context.planned, "that is the cheapest way there, start-ups and misses counted"
 
 
+def keep_for_queue(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Give back nothing of a role that has a queue to work off."""
+    kept = target.zip(context.kept).map(max)
+    return kept, "nothing of a role is given back while it has a queue to work off"
+
+
 def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Scale in only to the largest size wanted within the window.
 
@@ -61,10 +69,12 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
 
     def within(seconds: float, role: Role) -> int:
         since = context.now_seconds - seconds
-        recent = (each.replicas[role] for each in context.recent if each.at_seconds > since)
+        recent = [each.replicas[role] for each in context.recent if each.at_seconds > since]
         return steadied(target[role], context.current[role], recent)
 
     def hold(role: Role) -> int:
+        if target[role] >= context.current[role]:
+            return target[role]
         held = within(window, role)
         single = held == context.current[role] - 1
         return within(SINGLE_STEP_WINDOWS * window, role) if single else held
@@ -106,6 +116,16 @@ def scale_in_by_slots(target: PerRole[int], context: Context) -> tuple[PerRole[i
     )
 
 
+def keep_ratio(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
+    """Give back no more of one role than the ratio allows beside what is held of the other.
+
+    The pair wanted is within the range; only what holds one role and not the other leaves it.
+    Limits of speed, of replicas and of GPUs come later, and stand above it.
+    """
+    ratio = context.settings.ratio
+    return (ratio.repaired(target) if ratio.limits else target), f"{ratio} are asked for"
+
+
 def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Add no more replicas of a role at once than allowed."""
     step = context.settings.guards.max_scale_out_replicas
@@ -119,6 +139,8 @@ def limit_scale_out(target: PerRole[int], context: Context) -> tuple[PerRole[int
 
 def await_stuck(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Add nothing to a role that has stuck replicas: more of the same would be stuck as well."""
+    if not any(context.stuck):
+        return target, ""
     return (
         PerRole.of(
             lambda role: (
@@ -131,6 +153,8 @@ def await_stuck(target: PerRole[int], context: Context) -> tuple[PerRole[int], s
 
 def freeze_rollout(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Never scale in a pool whose pods are being replaced: old and new ones are mixed."""
+    if not any(context.rollout):
+        return target, ""
     return (
         PerRole.of(
             lambda role: (
@@ -157,21 +181,23 @@ def fit_budget(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 
     The solve itself keeps the budget; holding one role's scale-in while the other grows may not.
     """
-    budget, cost = context.settings.gpu_budget, context.gpus_per_replica
-    if budget is None:
-        return target, ""
+    budget, source = context.settings.gpu_budget, f": {context.cap.source}" if context.cap else ""
+    after = affordable(target, context.wanted, context.gpus_per_replica, budget)
+    return after, f"{budget} GPUs are the budget{source}"
 
-    def gpus(pair: PerRole[int]) -> int:
-        return pair.prefill * cost.prefill + pair.decode * cost.decode
 
-    while gpus(target) > budget:
-        surplus = PerRole.of(lambda role: target[role] - context.wanted[role])  # noqa: B023 - called at once
+def affordable(
+    target: PerRole[int], least: PerRole[int], cost: PerRole[int], gpu_budget: int | None
+) -> PerRole[int]:
+    """Take from `target` what is above `least`, one by one, until the budget is kept."""
+    most = math.inf if gpu_budget is None else gpu_budget
+    while target.prefill * cost.prefill + target.decode * cost.decode > most:
+        surplus = target.zip(least).map(lambda pair: pair[0] - pair[1])
         role = Role.PREFILL if surplus.prefill >= surplus.decode else Role.DECODE
         if surplus[role] <= 0:
             break
         target = target.but(role, target[role] - 1)
-    source = f": {context.cap.source}" if context.cap else ""
-    return target, f"{budget} GPUs are the budget{source}"
+    return target
 
 
 def keep_bounds(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
@@ -198,16 +224,18 @@ def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], st
 # The order is part of the meaning: what delays a change comes before what may never be broken.
 GUARDS: tuple[Guard, ...] = (
     follow_plan,
+    keep_for_queue,
     stabilise_scale_in,
     hold_rise,
     scale_in_by_slots,
+    keep_ratio,
     limit_scale_out,
     await_stuck,
     freeze_rollout,
     grow_on_partial_metrics,
-    fit_budget,
     keep_bounds,
     keep_floor,
+    fit_budget,
 )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
+from operator import mul
 from statistics import NormalDist
 
 import numpy as np
@@ -74,43 +75,34 @@ class Lengths:
         """Condense observed lengths to at most 15 points; None without any."""
         if not len(tokens):
             return None
-        return cls._condensed(np.sort(tokens), np.full(len(tokens), 1.0 / len(tokens)))
-
-    @classmethod
-    def _condensed(cls, tokens: Floats, weights: Floats) -> Lengths:
-        """Means of ascending `tokens` between the cuts; a point on a cut counts on both sides."""
-        reached = np.concatenate(([0.0], np.cumsum(weights)))
-        sums = np.concatenate(([0.0], np.cumsum(weights * tokens)))
-        below = np.interp(_CUT_POINTS, reached / reached[-1], sums / reached[-1])
+        ascending = np.sort(tokens)
+        sums = np.concatenate(([0.0], np.cumsum(ascending))) / len(tokens)
+        below = np.interp(_CUT_POINTS, np.arange(len(sums)) / len(tokens), sums)
         means = (below[1:] - below[:-1]) / _BETWEEN_CUTS
         means = np.maximum.accumulate(means)  # rounding may swap equal ones
         return cls(tuple(means.tolist()), _SHARES)
 
     @cached_property
-    def points(self) -> Floats:
-        """The token counts as an array."""
-        return np.array(self.tokens)
-
-    @cached_property
-    def shares(self) -> Floats:
-        """The weights as an array."""
-        return np.array(self.weights)
-
-    @cached_property
     def mean(self) -> float:
         """Mean token count."""
-        return float(self.shares @ self.points)
+        return _dot(self.weights, self.tokens)
 
-    def average(self, value: Callable[[Floats], Floats]) -> float:
-        """Expected `value` of a request's length; it is given all lengths at once."""
-        return float(self.shares @ value(self.points))
+    @cached_property
+    def moments(self) -> tuple[float, float, float, float]:
+        """Means of the token count and of its square, cube and fourth power."""
+        tokens, weights = self.tokens, self.weights
+        square = [n * n for n in tokens]
+        cube = map(mul, square, tokens)
+        fourth = map(mul, square, square)
+        return self.mean, _dot(weights, square), _dot(weights, cube), _dot(weights, fourth)
 
     def pooled(self, newer: Lengths, share: float) -> Lengths:
         """Both together, the newer ones making up `share` of them; at most 15 points."""
-        tokens = np.concatenate((self.points, newer.points))
-        weights = np.concatenate((self.shares * (1.0 - share), newer.shares * share))
-        order = np.argsort(tokens)
-        return Lengths._condensed(tokens[order], weights[order])
+        older = [w * (1.0 - share) for w in self.weights]
+        points = [*zip(self.tokens, older, strict=True)]
+        points += zip(newer.tokens, [w * share for w in newer.weights], strict=True)
+        points.sort()
+        return Lengths(_means_between_cuts(points), _SHARES)
 
     def weighed(self, weight: Callable[[float], float]) -> Lengths:
         """The same lengths, each as probable as before times its weight (above 0)."""
@@ -125,6 +117,29 @@ class Lengths:
     def scaled_to_mean(self, mean_tokens: float) -> Lengths:
         """The same shape with another mean."""
         return self.scaled(mean_tokens / self.mean) if self.mean > 0 else self
+
+
+def _dot(weights: Iterable[float], values: Iterable[float]) -> float:
+    return float(sum(map(mul, weights, values)))
+
+
+def _means_between_cuts(points: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    """Means of ascending (tokens, weight) between the cuts; one on a cut counts on both sides."""
+    total = sum([weight for _, weight in points])
+    rest = iter(points)
+    tokens, left = next(rest)
+    means, mean = [], 0.0
+    for share in _SHARES:
+        wanted, sum_of_tokens = share * total, 0.0
+        while left < wanted:
+            sum_of_tokens += left * tokens
+            wanted -= left
+            tokens, left = next(rest, (tokens, wanted))  # rounding may leave the last one short
+        sum_of_tokens += wanted * tokens
+        left -= wanted
+        mean = max(sum_of_tokens / (share * total), mean)  # rounding may swap equal ones
+        means.append(mean)
+    return tuple(means)
 
 
 @cache

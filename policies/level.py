@@ -6,10 +6,8 @@ import math
 from typing import NamedTuple
 
 from forecasting.level import Windows
-from forecasting.recent import trailing_mean
 from policies.config import PolicySettings
 from policies.demand import LOADS, Followed, Load, Shape
-from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.types import Role
 
@@ -51,10 +49,10 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
     def windows(followed: Followed, work_cv2: float) -> Windows:
         averaged_seconds = stay_seconds if followed.role is Role.DECODE else 0.0
         width = max(window_seconds + averaged_seconds, 1.0)
-        values = memory.history(followed.value)
         return Windows.of(
             memory.seconds,
-            trailing_mean(memory.seconds_array(), values, averaged_seconds).tolist(),
+            memory.history(followed.value),
+            averaged_seconds=averaged_seconds,
             window_seconds=width,
             noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
         )
@@ -76,18 +74,13 @@ def _work_cv2(shape: Shape) -> tuple[float, float, float]:
 
     Prefill work is taken to vary as prompt lengths do. Token steps of an answer are O (I + O/2).
     """
-    prompt, answer = shape.prompt_tokens, shape.output_tokens
-    i1, i2 = (_moment(prompt, k) for k in (1, 2))
-    o1, o2, o3, o4 = (_moment(answer, k) for k in (1, 2, 3, 4))
+    i1, i2, _, _ = shape.prompt_tokens.moments
+    o1, o2, o3, o4 = shape.output_tokens.moments
     return (
         _cv2(i1, i2),
         _cv2(o1, o2),
         _cv2(o1 * i1 + o2 / 2, o2 * i2 + o3 * i1 + o4 / 4),
     )
-
-
-def _moment(lengths: Lengths, power: int) -> float:
-    return lengths.average(lambda tokens: tokens**power)
 
 
 def _cv2(first: float, second: float) -> float:

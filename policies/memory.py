@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from forecasting.state import encode, restore
@@ -86,13 +84,30 @@ class Memory:
         self, now_seconds: float, requests_per_second: float, load: Load, shape: Shape
     ) -> Memory:
         """Append the load seen now; a time that is not later than the newest starts afresh."""
-        known = self if not self.seconds or now_seconds > self.seconds[-1] else Memory()
+        later = not self.seconds or now_seconds > self.seconds[-1]
+        known = self if later else self._without_times()
         return replace(
-            self,
+            known,
             seconds=(*known.seconds, now_seconds)[-_LOADS:],
             loads=(*known.loads, load)[-_LOADS:],
             arrivals=(*known.arrivals, requests_per_second)[-_LOADS:],
             shape=known.pooled_shape(now_seconds, requests_per_second, shape),
+        )
+
+    def _without_times(self) -> Memory:
+        """Forget all that has a time, once the clock was set back.
+
+        A size wanted next month would hold scale-in until then. The trackers see to themselves.
+        """
+        return replace(
+            self,
+            seconds=(),
+            loads=(),
+            arrivals=(),
+            sizes=(),
+            shape=None,
+            queued_at_seconds=None,
+            rises=NEVER_RISEN,
         )
 
     def pooled_shape(self, now_seconds: float, requests_per_second: float, newest: Shape) -> Shape:
@@ -138,15 +153,15 @@ class Memory:
 
     def sizes_since(self, seconds: float) -> tuple[Sized, ...]:
         """Raw sizes younger than that, oldest first."""
-        return tuple(sized for sized in self.sizes if sized.at_seconds > seconds)
+        return tuple([sized for sized in self.sizes if sized.at_seconds > seconds])
 
-    def seconds_array(self) -> NDArray[np.float64]:
-        """Times of the past loads, ascending."""
-        return np.asarray(self.seconds, np.float64)
+    def sized_since(self, seconds: float) -> bool:
+        """Whether any raw size is younger than that."""
+        return any(sized.at_seconds > seconds for sized in reversed(self.sizes))
 
-    def history(self, value: Callable[[Load], float]) -> NDArray[np.float64]:
+    def history(self, value: Callable[[Load], float]) -> list[float]:
         """One of the loads over time, aligned with `seconds`."""
-        return np.fromiter((value(load) for load in self.loads), np.float64, len(self.loads))
+        return list(map(value, self.loads))
 
     def to_json(self) -> str:
         """Serialise for a state file."""

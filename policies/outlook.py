@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from forecasting.events import Calendar, Event
 from forecasting.forecast import Mode
 from forecasting.target import Target
@@ -67,11 +65,12 @@ def told(trackers: tuple[Tracker, ...]) -> tuple[LoadForecast, ...]:
 
 def _told(load: str, tracker: Tracker) -> LoadForecast:
     forecast, settings = tracker.forecast, tracker.settings
-    recent = tracker.history.values[-settings.target.last_step :]
-    known = recent[~np.isnan(recent)]  # ticks further apart than cells leave some empty
+    recent = tracker.history.values[-settings.target.last_step :].tolist()
+    # Ticks further apart than cells leave some empty.
+    seen = next((value for value in reversed(recent) if not math.isnan(value)), None)
     return LoadForecast(
         load=load,
-        seen=float(known[-1]) if known.size else None,
+        seen=seen,
         centre=forecast.centre,
         upper=forecast.upper,
         lead_seconds=settings.target.first_step * settings.step_seconds,

@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from policies.capacity import Capacity
-from policies.coupling import Lattice, Solution
+from policies.coupling import Solution
 from policies.demand import LOADS, Demand, Load
 from policies.horizon import Floats, cheapest_path
+from policies.lattice import Lattice
 from policies.types import PerRole, PoolState, Role
 
 _SLOT_SECONDS = 30.0

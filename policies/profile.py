@@ -15,7 +15,7 @@ Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
 
 class _Law(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PrefillLaw(_Law):
@@ -38,27 +38,45 @@ class PrefillLaw(_Law):
         linear = self.base_seconds + self.seconds_per_token * uncached_tokens
         return linear + self.seconds_per_squared_token * pairs
 
+    def by_prompt_tokens(self, cached_fraction: float) -> tuple[float, float, float]:
+        """The same as c0 + c1*n + c2*n^2 for prompts of n tokens, that share of them cached.
+
+        With h cached, u = (1 - h) n and u*(u + 2*h*n) = (1 - h^2) n^2.
+        """
+        return (
+            self.base_seconds,
+            self.seconds_per_token * (1.0 - cached_fraction),
+            self.seconds_per_squared_token * (1.0 - cached_fraction**2),
+        )
+
     def scaled(self, factor: float) -> PrefillLaw:
         """The law of replicas that take `factor` times as long."""
-        return self.model_copy(
-            update={
-                "base_seconds": self.base_seconds * factor,
-                "seconds_per_token": self.seconds_per_token * factor,
-                "seconds_per_squared_token": self.seconds_per_squared_token * factor,
-            }
+        return PrefillLaw(
+            base_seconds=self.base_seconds * factor,
+            seconds_per_token=self.seconds_per_token * factor,
+            seconds_per_squared_token=self.seconds_per_squared_token * factor,
+            token_budget=self.token_budget,
         )
 
 
 class TransferLaw(_Law):
     """KV hand-off of n tokens: base + exposed*n*bytes_per_token/bandwidth seconds.
 
-    The bandwidth is one replica's, per direction; a link is shared by the transfers on it.
+    The bandwidth is one replica's: out of prefill, and into decode too, unless decode has a card of
+    another speed, `ingress_bytes_per_second`. A link is shared by the transfers on it.
     """
 
     base_seconds: NonNegativeFloat
     bytes_per_token: PositiveFloat
     bytes_per_second: PositiveFloat
+    ingress_bytes_per_second: PositiveFloat | None = None
     exposed_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
+
+    @property
+    def ingress_share(self) -> float:
+        """What a decode replica can take in, over what a prefill replica can send."""
+        ingress = self.ingress_bytes_per_second
+        return 1.0 if ingress is None else ingress / self.bytes_per_second
 
 
 class DecodeLaw(_Law):
@@ -72,12 +90,12 @@ class DecodeLaw(_Law):
 
     def scaled(self, factor: float) -> DecodeLaw:
         """The law of replicas that take `factor` times as long, with the same memory."""
-        return self.model_copy(
-            update={
-                "base_seconds": self.base_seconds * factor,
-                "seconds_per_sequence": self.seconds_per_sequence * factor,
-                "seconds_per_context_token": self.seconds_per_context_token * factor,
-            }
+        return DecodeLaw(
+            base_seconds=self.base_seconds * factor,
+            seconds_per_sequence=self.seconds_per_sequence * factor,
+            seconds_per_context_token=self.seconds_per_context_token * factor,
+            kv_capacity_tokens=self.kv_capacity_tokens,
+            max_sequences=self.max_sequences,
         )
 
 
@@ -96,6 +114,14 @@ class Profile(_Law):
     def gpus_per_replica(self) -> PerRole[int]:
         """GPUs of one replica, per role."""
         return PerRole(self.prefill_gpus_per_replica, self.decode_gpus_per_replica)
+
+
+def with_wide_links(profile: Profile) -> Profile:
+    """The same replicas on links that a hand-off does not wait for."""
+    wide = profile.transfer.model_copy(
+        update={"bytes_per_second": 1e18, "ingress_bytes_per_second": None}
+    )
+    return profile.model_copy(update={"transfer": wide})
 
 
 def builtin_names() -> list[str]:

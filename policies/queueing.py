@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import betainc, gammaincc
-
-Floats = NDArray[np.float64]
+from scipy.special.cython_special import betainc, gammaincc  # of one number, not of arrays
 
 _NEVER = 1e-9
 
@@ -27,13 +24,12 @@ def erlang_c(servers: int, offered_erlangs: float) -> float:
     if servers == 1:
         return offered_erlangs
     pmf = math.exp(servers * math.log(offered_erlangs) - offered_erlangs - math.lgamma(servers + 1))
-    blocking = pmf / float(gammaincc(servers + 1, offered_erlangs))
+    blocking = pmf / float(gammaincc(servers + 1.0, offered_erlangs))
     utilisation = offered_erlangs / servers
     return blocking / (1.0 - utilisation * (1.0 - blocking))
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """A waiting time that is zero, or `least_seconds` plus an exponential.
 
     P(W > t) = probability * exp(-rate * (t - least)) from `least_seconds` on.
@@ -44,9 +40,14 @@ class Wait:
     least_seconds: float = 0.0
 
     @property
+    def endless(self) -> bool:
+        """Whether the stage is overloaded, so that its wait has no stationary law."""
+        return self.rate_per_second <= 0.0
+
+    @property
     def mean_seconds(self) -> float:
         """E[W]; infinite for an overloaded stage."""
-        if self.rate_per_second <= 0.0:
+        if self.endless:
             return math.inf
         return self.probability * (self.least_seconds + 1.0 / self.rate_per_second)
 
@@ -61,32 +62,40 @@ class Wait:
             and self.rate_per_second >= other.rate_per_second
         )
 
-    def tail(self, seconds: Floats) -> Floats:
-        """P(W > seconds), for times of any shape."""
-        beyond = np.maximum(seconds - self.least_seconds, 0.0)
-        waiting = self.probability * np.exp(-self.rate_per_second * beyond)
-        return np.asarray(np.where(seconds < 0.0, 1.0, waiting))
+    def tail(self, seconds: float) -> float:
+        """P(W > seconds)."""
+        if seconds < 0.0:
+            return 1.0
+        beyond = seconds - self.least_seconds
+        if beyond <= 0.0:
+            return self.probability
+        return self.probability * math.exp(-self.rate_per_second * beyond)
 
-    def tail_after(self, other: Wait, seconds: Floats) -> Floats:
-        """P(this wait + an independent other one > seconds); the other has no least time."""
+    def after(self, other: Wait) -> Callable[[float], float]:
+        """P(this wait + an independent other one > seconds); the other has no least time.
+
+        Two exponentials of rates a and b in sequence last longer than t with probability
+        (b exp(-a t) - a exp(-b t)) / (b - a).
+        """
         if other.probability < _NEVER:
-            return self.tail(seconds)
-        if self.rate_per_second <= 0.0 or other.rate_per_second <= 0.0:
-            # An overloaded stage: its wait has no stationary law.
-            return np.maximum(self.tail(seconds), other.tail(seconds))
-        waiting = self._exponential_tail_after(other, seconds - self.least_seconds)
-        late = (1.0 - self.probability) * other.tail(seconds) + self.probability * waiting
-        return np.asarray(np.where(seconds < 0.0, 1.0, late))
-
-    def _exponential_tail_after(self, other: Wait, seconds: Floats) -> Floats:
-        """P(Exp(this rate) + the other wait > seconds): two exponentials in sequence, or one."""
-        a, b = self.rate_per_second, other.rate_per_second
+            return self.tail
+        a, b, least_seconds = self.rate_per_second, other.rate_per_second, self.least_seconds
+        if self.endless or other.endless:
+            return lambda seconds: max(self.tail(seconds), other.tail(seconds))
         if math.isclose(a, b, rel_tol=1e-6):
-            b *= 1 + 1e-6  # the two-rate form is continuous there, but divides by a - b
-        since = np.maximum(seconds, 0.0)
-        alone = np.exp(-a * since)
-        both = (b * alone - a * np.exp(-b * since)) / (b - a)
-        return np.asarray((1.0 - other.probability) * alone + other.probability * both)
+            b *= 1 + 1e-6  # the form above is continuous there, but divides by b - a
+        this, that = self.probability, other.probability
+        only_that, both = (1.0 - this) * that, this * that / (b - a)
+        this += both * b - this * that  # all that is in proportion to exp(-a t)
+
+        def late(seconds: float) -> float:
+            if seconds < 0.0:
+                return 1.0
+            beyond = max(seconds - least_seconds, 0.0)
+            in_sequence = this * math.exp(-a * beyond) - both * a * math.exp(-b * beyond)
+            return only_that * math.exp(-b * seconds) + in_sequence
+
+        return late
 
 
 NO_WAIT = Wait(0.0, 1.0)

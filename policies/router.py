@@ -89,7 +89,9 @@ class Router:
         peak = coming_rate(rate, memory, self.profile)
         wanted = max(1, math.ceil(peak / self.router.requests_per_second_per_replica))
         oldest = now_seconds - guards.scale_in_window_seconds
-        known = [each for each in sizes if each[0] > oldest] or [(now_seconds, current)]
+        known = [each for each in sizes if oldest < each[0] <= now_seconds] or [
+            (now_seconds, current)
+        ]
         sizes = (*known, (now_seconds, wanted))
         recent = [replicas for at, replicas in sizes if at > oldest]  # none, if the window is 0
         bounds = _bounds(pool, recent, self.settings, self.router, observation.trust)

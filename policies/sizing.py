@@ -10,9 +10,10 @@ from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_r
 from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
-from policies.coupling import Lattice, Solution, share_out, solve
+from policies.coupling import Solution, share_out, solve
 from policies.demand import Demand, Load, Shape
-from policies.facts import short_of, supply
+from policies.facts import at_least, beside_stuck, supply
+from policies.lattice import Lattice
 from policies.level import Levels
 from policies.memory import Memory
 from policies.outlook import floor, outlook
@@ -29,12 +30,14 @@ _SURE = 2.0 * math.sqrt(2.0)
 class Sizing:
     """The pair wanted, the first move towards it, what of that will last, and notes.
 
+    Of what there is, `kept` are those that a queue needs, whatever the move would give back.
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
     `now` is the level of the load that is seen, without what waits.
     """
 
     solution: Solution
     planned: PerRole[int]
+    kept: PerRole[int]
     lasting: PerRole[int]
     now: Load
     notes: tuple[str, ...]
@@ -70,12 +73,13 @@ class Circumstances:
         )
         if not any(lacks):
             return wanted
-        beside = self._size(short_of(self.settings, most))
+        gpus = self.profile.gpus_per_replica
+        beside = self._size(beside_stuck(self.settings, self.pools, wanted.solution.replicas, gpus))
         replicas = PerRole.of(
             lambda role: (wanted if lacks[role] else beside).solution.replicas[role]
         )
         solution = replace(beside.solution, replicas=replicas)
-        return replace(beside, solution=solution, planned=replicas)
+        return replace(beside, solution=solution, planned=replicas, kept=replicas)
 
     def _size(self, settings: PolicySettings) -> Sizing:
         """Size for the outlook and for the work that waits."""
@@ -92,7 +96,8 @@ class Circumstances:
             kv_held_factor=memory.kv_held_factor.mean,
         )
         current = self.pools.map(lambda pool: pool.desired_replicas)
-        solution = solve(demand, profile, settings, current)
+        before = memory.sizes[-1].replicas if memory.sizes else None
+        solution = solve(demand, profile, settings, current, before)
         now = replace(demand, load=seen.now.slowed(slowness.prefill))
         if Binding.BUDGET in solution.binding:
             solution = share_out(solution, now, current)
@@ -103,10 +108,13 @@ class Circumstances:
             # Where GPUs are short already, a backlog would only move them to and fro.
             demand = drained(demand, waiting, profile, settings.drain_seconds)
             solution = solve(demand, profile, settings, current)
+            if Binding.BUDGET in solution.binding:
+                arrivals = solve(now, profile, settings, current).replicas
+                solution = solve(demand, profile, at_least(settings, arrivals), current)
             planned = solution.replicas
-        planned = self._kept(planned)
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
-        return Sizing(solution, planned, lasting, seen.now, tuple(note for note in notes if note))
+        told = tuple(note for note in notes if note)
+        return Sizing(solution, planned, self._kept(planned), lasting, seen.now, told)
 
     def _surely(self, planned: PerRole[int], solution: Solution) -> PerRole[int]:
         """What is planned, and of what that would give back, no more than is surely right.
@@ -122,6 +130,13 @@ class Circumstances:
         demand = replace(capacity.demand, load=load)
         needed = Lattice(replace(capacity, demand=demand)).cheapest(current) or current
         return PerRole.of(lambda role: max(planned[role], min(current[role], needed[role])))
+
+    @property
+    def believed(self) -> PerRole[float]:
+        """By how much replicas are believed to be slower than their profile."""
+        if not self.settings.calibrate:
+            return PerRole(1.0, 1.0)
+        return self.memory.calibration.map(lambda belief: belief.factor)
 
     @property
     def _slowness(self) -> PerRole[float]:
@@ -169,12 +184,11 @@ class Circumstances:
     @cached_property
     def _served_per_replica(self) -> float:
         """Prompts per second that a busy prefill replica takes, as fast as it is believed to be."""
-        factor = self.memory.calibration.map(lambda belief: belief.factor)
-        load = self.memory.loads[-1].slowed(factor.prefill)
-        demand = Demand(load=load, shape=self.shape)
-        capacity = Capacity(slowed(self.profile, factor), self.settings, demand)
-        each = capacity.prefill_erlangs
-        return capacity.requests_per_second / each if each > 0 else 0.0
+        now = Demand(load=self.memory.loads[-1], shape=self.shape)
+        as_told = Capacity(self.profile, self.settings, now).prefill
+        if as_told.erlangs <= 0.0:
+            return 0.0
+        return 1.0 / as_told.slowed(self.memory.calibration.prefill.factor).batched_seconds
 
     @cached_property
     def surge(self) -> float:

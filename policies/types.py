@@ -201,6 +201,7 @@ class HoldReason(StrEnum):
     REPLICAS_STUCK = "replicas_stuck"
     BUDGET = "budget"
     BOUNDS = "bounds"
+    RATIO = "ratio"
     FLOOR = "floor"
     DECISION_FAILED = "decision_failed"
 
@@ -233,6 +234,7 @@ class Binding(StrEnum):
     MAX_SEQUENCES = "max_sequences"
     MINIMUM = "minimum"
     MAXIMUM = "maximum"
+    RATIO = "ratio"
     BUDGET = "budget"
     INFEASIBLE_SLO = "infeasible_slo"
 

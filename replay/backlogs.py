@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policies.config import Slo
 from policies.types import Observation
 from replay.simulator import Step
 
@@ -10,14 +11,15 @@ class Backlogs:
     """The longest backlog of a run, and the longest time that one took to drain.
 
     A backlog is more requests waiting (for prefill, for a KV transfer or for decode) than arrive
-    in one TTFT objective: by Little's law the last of them waits longer than that. It grows for as
-    long as more comes than is served; the excess is over when it is longest, and it drains from
-    then until it is back to normal. Example at 5 requests/s and 2 s: 11 wait from minute 3 on, 400
-    in minute 5, 10 in minute 6: a backlog of 180 s that drained in 60 s.
+    in one TTFT objective, that of a prompt of mean length: by Little's law the last of them waits
+    longer than that. It grows for as long as more comes than is served; the excess is over when it
+    is longest, and it drains from then until it is back to normal. Example at 5 requests/s and
+    2 s: 11 wait from minute 3 on, 400 in minute 5, 10 in minute 6: a backlog of 180 s that drained
+    in 60 s.
     """
 
-    def __init__(self, ttft_seconds: float) -> None:
-        self._ttft_seconds = ttft_seconds
+    def __init__(self, slo: Slo) -> None:
+        self._slo = slo
         self.longest_seconds = 0.0
         self.drain_seconds = 0.0
         self._began: float | None = None
@@ -27,7 +29,8 @@ class Backlogs:
         """See one tick. What is unknown of the queues counts as empty, of arrivals as none."""
         seen = step.observation
         now, waiting = seen.observed_at_seconds, _waiting(seen)
-        normal = (seen.requests_per_second or 0.0) * self._ttft_seconds
+        tokens = seen.input_tokens.mean if seen.input_tokens else 0.0
+        normal = (seen.requests_per_second or 0.0) * self._slo.ttft_objective_seconds(tokens)
         if self._began is None:
             if waiting <= max(normal, 1.0):
                 return

@@ -86,7 +86,8 @@ def in_memory(trace: Trace) -> Trace:
         rows += len(part)
         if rows > _MOST_IN_MEMORY:
             return trace
-    return of_requests(trace.name, Requests.concat(parts))
+    held = of_requests(trace.name, Requests.concat(parts))
+    return replace(held, notes=trace.notes, ledgers=trace.ledgers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +195,7 @@ class Run:
     """What came of one case. `relaxed_gpu_hours` is the fluid model's, with the bound only.
 
     `backlog_seconds` is the longest backlog, `drain_seconds` the longest that one took to drain.
+    `bad_lines` of the trace's file were skipped; the first three are told.
     """
 
     case: Case
@@ -205,6 +207,8 @@ class Run:
     drain_seconds: float = 0.0
     timeline: tuple[Moment, ...] = ()
     relaxed_gpu_hours: float | None = None
+    bad_lines: int | None = 0
+    bad_line_examples: tuple[str, ...] = ()
 
 
 def play(case: Case) -> Run:
@@ -214,7 +218,7 @@ def play(case: Case) -> Run:
     contender = CONTENDERS[case.policy]
     policy = contender.make(scene, contender.knobs(**case.knobs))
     timeline, flaps = Timeline(), Flaps()
-    backlogs = Backlogs(case.stage.settings.slo.ttft_seconds)
+    backlogs = Backlogs(case.stage.settings.slo)
 
     def see(step: Step) -> None:
         for watching in (timeline, flaps, backlogs):
@@ -232,6 +236,8 @@ def play(case: Case) -> Run:
         drain_seconds=backlogs.drain_seconds,
         timeline=tuple(timeline.moments),
         relaxed_gpu_hours=relaxed_gpu_hours(scene) if case.policy == BOUND else None,
+        bad_lines=trace.bad_lines,
+        bad_line_examples=trace.bad_line_examples,
     )
 
 
@@ -298,4 +304,6 @@ def as_dict(run: Run) -> dict[str, Any]:
         "flaps": run.flaps,
         "backlog_seconds": run.backlog_seconds,
         "drain_seconds": run.drain_seconds,
+        "bad_lines": run.bad_lines,
+        "bad_line_examples": run.bad_line_examples,
     }

@@ -70,7 +70,7 @@ class Hindsight:
         law, replica = self.scene.truth.transfer, self._replica
         prompts_per_second = float(self.burst_erlangs.max()) / replica.prompt_seconds
         bytes_per_prompt = replica.input_tokens * law.bytes_per_token
-        return prompts_per_second * bytes_per_prompt / law.bytes_per_second
+        return prompts_per_second * bytes_per_prompt / (law.bytes_per_second * law.ingress_share)
 
     @cached_property
     def _replica(self) -> Replica:
@@ -112,8 +112,9 @@ class Hindsight:
     def missed_in_fluid(self, slot: int) -> Floats:
         """Requests of a slot that exceed what flows through a pair: an optimist's count.
 
-        Prefill shares the base time of full batches and may finish a slot's work up to the TTFT
-        objective later; decode runs the largest batch within the ITL objective at all times.
+        Prefill shares the base time of full batches and may finish a slot's work up to the longest
+        prompt's TTFT objective later; decode runs the largest batch within the ITL objective at all
+        times.
         """
         demand, law, slo = self.demand, self.scene.truth.prefill, self.scene.settings.slo
         seconds = demand.window_seconds
@@ -121,7 +122,7 @@ class Hindsight:
         work = demand.prefill_erlangs[slot] * seconds
         work -= max(demand.requests[slot] - batches, 0.0) * law.base_seconds
         needed = PerRole(
-            max(work, 0.0) / (seconds + slo.ttft_seconds),
+            max(work, 0.0) / (seconds + slo.ttft_objective_seconds(self._longest_prompt_tokens)),
             demand.decode_tokens_per_second[slot] / self._replica.tokens_per_second_within_slo,
         )
         prefill, decode = (
@@ -131,6 +132,10 @@ class Hindsight:
         return np.asarray(
             demand.requests[slot] * (1 - np.minimum(prefill[:, None], decode[None, :]))
         )
+
+    @cached_property
+    def _longest_prompt_tokens(self) -> float:
+        return max(self.demand.peak_demand().shape.prompt_tokens.tokens)
 
     @cached_property
     def burst_erlangs(self) -> Floats:
@@ -170,20 +175,18 @@ class Hindsight:
         prefill = [
             capacity.ttft_attainment(
                 PerRole(count, max(count, most.decode)),
-                capacity.prefill_wait(count),
+                capacity.prefill.wait(count),
                 decodes[-1],
-                capacity.ttft_objective_seconds,
             )
             for count in range(1, most.prefill + 1)
         ]
-        wait = capacity.prefill_wait(most.prefill)
+        wait = capacity.prefill.wait(most.prefill)
         decode = [
             state.itl_attainment
             * capacity.ttft_attainment(
                 PerRole(max(count, most.prefill), count),
                 wait,
                 state,
-                capacity.ttft_objective_seconds,
             )
             for count, state in enumerate(decodes, start=1)
         ]

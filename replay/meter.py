@@ -40,7 +40,9 @@ class Meter:
 
     def __init__(self, window_seconds: float, start_seconds: float = 0.0) -> None:
         self._window_seconds = window_seconds
-        self._start_seconds = start_seconds
+        # Steps are kept whole, so what is kept may reach back a little beyond the window.
+        self._since_seconds = start_seconds
+        self._step_ends: deque[float] = deque()
         self._arrivals, self._prompts, self._cached, self._outputs, self._ttft, self._itl = (
             Window(window_seconds) for _ in range(6)
         )
@@ -49,6 +51,9 @@ class Meter:
         self, now_seconds: float, arrived: Requests, first: FirstTokens, finished: Finished
     ) -> None:
         """Note what happened since the last call."""
+        self._step_ends.append(now_seconds)
+        while self._step_ends[0] <= now_seconds - self._window_seconds:
+            self._since_seconds = self._step_ends.popleft()
         self._arrivals.add(now_seconds, arrived.arrival_seconds)
         self._prompts.add(now_seconds, arrived.input_tokens)
         self._cached.add(now_seconds, arrived.cached_tokens)
@@ -59,7 +64,7 @@ class Meter:
     def observe(self, snapshot: Snapshot) -> Observation:
         """Observe as of the snapshot. Before any time has passed the arrival rate is unknown."""
         now = snapshot.now_seconds
-        span = min(self._window_seconds, now - self._start_seconds)
+        span = now - self._since_seconds
         prompts = self._prompts.values()
         cached, outputs = self._cached.values().sum(), self._outputs.values()
         return Observation(

@@ -156,7 +156,7 @@ class Physics:
                 base_seconds=transfer.base_seconds,
                 bytes_per_token=transfer.bytes_per_token * transfer.exposed_fraction,
                 egress_bytes_per_second=transfer.bytes_per_second,
-                ingress_bytes_per_second=transfer.bytes_per_second,
+                ingress_bytes_per_second=transfer.bytes_per_second * transfer.ingress_share,
             ),
             decode=DecodePhysics(
                 base_seconds=decode.base_seconds,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from replay.compare import Moment, Run
-from replay.standings import Row
+from replay.standings import Row, unswept
+from replay.traces.trace import skipped_lines
 
 Cell = Callable[[Row], str]
 
@@ -74,6 +75,7 @@ def run_text(told: Mapping[str, Any]) -> str:
     lines = [
         f"{told['policy']} on {told['trace']} (rate x {told['rate_scale']:g}): ",
         f"{told['requests']:,} requests\n",
+        *(f"{line}\n" for line in skipped_lines(told["bad_lines"], told["bad_line_examples"])),
         f"  under {told['configuration']}\n",
         f"attained {_share(told['joint_attainment'])} of requests: ",
         f"TTFT {_share(told['ttft_attainment'])}, ITL {_share(told['itl_attainment'])}\n",
@@ -91,13 +93,8 @@ def html_page(rows: Sequence[Row], runs: Sequence[Run], heading: str) -> str:
     """One page that needs no network: tables, and charts with plotly.js inside."""
     parts: list[str] = []
     for trace, own in _by_trace(rows).items():
-        shown = [
-            run
-            for run in runs
-            if run.case.workload.name == trace
-            and run.case.seed == 0
-            and run.case.knobs.get("headroom", 1.0) == 1.0
-        ]
+        plain = unswept([run for run in runs if run.case.workload.name == trace])
+        shown = [run for run in plain if run.case.seed == plain[0].case.seed]
         parts.append(f"<h2>{html.escape(trace)}</h2>{_html_table(own)}")
         parts += [
             _figure(figure, first=not index and len(parts) == 1)

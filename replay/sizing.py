@@ -109,7 +109,8 @@ def offered(
         arrivals = _count(arrivals, chunk.arrival_seconds)
     requests = sums[:, 0]
     if not requests.sum():
-        raise TraceError(f"trace {trace.name!r} holds no requests before {until_seconds:g} s")
+        before = f" before {until_seconds:g} s" * math.isfinite(until_seconds)
+        raise TraceError(f"trace {trace.name!r} holds no requests{before}")
     output_mean = float(sums[:, 2].sum() / requests.sum())
     stay_windows = max(1, round(output_mean * settings.slo.itl_seconds / window_seconds))
     prompt_tokens = sums[:, 4]

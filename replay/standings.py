@@ -53,13 +53,21 @@ def standings(runs: Sequence[Run]) -> list[Row]:
     rows: list[Row] = []
     for trace in dict.fromkeys(run.case.workload.name for run in runs):
         ours = [run for run in runs if run.case.workload.name == trace]
-        plain = [run for run in ours if run.case.knobs.get("headroom", 1.0) == 1.0]
+        plain = unswept(ours)
         bound = bound_gpu_hours(plain)
         relaxed = _mean(run.relaxed_gpu_hours for run in plain)
         for policy in dict.fromkeys(run.case.policy for run in ours):
             swept = [run for run in ours if run.case.policy == policy]
             rows.append(_row([r for r in swept if r in plain], swept, bound, relaxed))
     return rows
+
+
+def unswept(runs: Sequence[Run]) -> list[Run]:
+    """Leave out of one trace's sweeps of a headroom what is not at 1; others stay as they are."""
+    headrooms: dict[str, set[float]] = {}
+    for run in runs:
+        headrooms.setdefault(run.case.policy, set()).add(_headroom(run))
+    return [run for run in runs if _headroom(run) == 1.0 or len(headrooms[run.case.policy]) == 1]
 
 
 def bound_gpu_hours(runs: Sequence[Run]) -> float | None:
@@ -150,8 +158,12 @@ def price_of_objective(swept: Sequence[Run], objective: float) -> tuple[float, f
 def _by_headroom(runs: Iterable[Run]) -> dict[float, list[Run]]:
     found: dict[float, list[Run]] = {}
     for run in runs:
-        found.setdefault(run.case.knobs.get("headroom", 1.0), []).append(run)
+        found.setdefault(_headroom(run), []).append(run)
     return found
+
+
+def _headroom(run: Run) -> float:
+    return float(run.case.knobs.get("headroom", 1.0))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

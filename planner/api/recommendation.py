@@ -24,9 +24,10 @@ def _whole(value: object) -> object:
 
 
 # Beyond these no fleet is meant; they keep the arithmetic finite and the search short.
-Rate = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Tokens = Annotated[float, Field(ge=1, le=1e7, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
+MOST_REQUESTS_PER_SECOND, MOST_TOKENS, MOST_SECONDS, MOST_CV = 1e6, 1e7, 1e5, 10.0
+Rate = Annotated[float, Field(ge=0, le=MOST_REQUESTS_PER_SECOND, allow_inf_nan=False)]
+Tokens = Annotated[float, Field(ge=1, le=MOST_TOKENS, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=MOST_SECONDS, allow_inf_nan=False)]
 Gpus = Annotated[int, Field(ge=1, le=10**6), BeforeValidator(_whole)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
@@ -69,7 +70,7 @@ class RecommendRequest(_Question):
 
     requests_per_second: Rate = Field(description="offered rate")
     input_tokens: Tokens = Field(description="mean prompt length, tokens")
-    input_tokens_cv: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = Field(
+    input_tokens_cv: Annotated[float, Field(ge=0, le=MOST_CV, allow_inf_nan=False)] | None = Field(
         default=None, description="standard deviation over mean; default: the service's setting"
     )
     output_tokens: Tokens = Field(description="mean generated length, tokens")

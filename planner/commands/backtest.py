@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from forecasting.forecaster import Forecaster
 from forecasting.registry import forecasters
 from planner.backtesting import Plan, Result, evaluate
-from planner.commands.arguments import positive
+from planner.commands.arguments import output_file, positive, whole
 from planner.errors import UserError
 from planner.generated import generated
 from planner.metrics.config import MetricsConfig
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("recordings", nargs="*", type=Path, metavar="SERIES_OR_TRACE",
         help="a rate table (.csv), a request trace, or a folder with such files")  # fmt: skip
     add("--generated", action="store_true", help="also series drawn by seed: shapes and regimes")
-    add("--seed", type=int, default=0, metavar="N", help="of --generated (default %(default)s)")
+    add("--seed", type=whole, default=0, metavar="N", help="of --generated (default %(default)s)")
     add("--prometheus", metavar="URL", help="a metrics server, whose past is to be forecast")
     add(
         "--model",
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names separated by commas (default: all that are installed)",
     )
     add("--json", action="store_true", help="print one JSON object")
-    add("--html", type=Path, metavar="FILE", help="write the fan charts as one page")
+    add("--html", type=output_file, metavar="FILE", help="write the fan charts as one page")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
         else:
             results.append(result)
     if not results:
-        raise UserError("no series was long enough; a backtest takes some 20 cells")
+        raise UserError(
+            "no series was long enough; a backtest takes some 20 cells more than the lead"
+        )
     if args.html:
         from planner.fan_chart import page
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from planner import kube
 from planner.checks import Check, State, ready
 from planner.clock import WallClock
-from planner.config import Config, load
+from planner.config import Config, load, load_profile
 from planner.errors import UserError
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.inspection import Inspection, SignalRow, inspect
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     inspection, cluster = asyncio.run(
         _look(config, metrics=not args.cluster_only, cluster=not args.metrics_only)
     )
-    checks = cluster
+    checks = (*profile_checks(config, args.config.parent), *cluster)
     if inspection is not None:
-        checks = (*metrics_checks(config.metrics, inspection), *cluster)
+        checks = (*metrics_checks(config.metrics, inspection), *checks)
         print(_table(inspection))
         print()
     for check in checks:
@@ -96,12 +96,34 @@ async def _cluster_checks(
 def _drain_seconds(slo: Slo, inspection: Inspection | None) -> PerRole[float | None]:
     """How long a request stays in each role: the objectives, and what 99 of 100 are shorter than.
 
-    Output lengths fall off about exponentially, so that is 4.6 times their mean.
+    Lengths fall off about exponentially, so that is 4.6 times their mean.
     """
-    rows = inspection.rows if inspection else ()
-    mean = next((row.value for row in rows if row.name == "output_tokens_mean"), None)
-    decode = None if mean is None else math.log(100) * float(mean) * slo.itl_seconds
-    return PerRole(slo.ttft_seconds, decode)
+    rows = {row.name: row.value for row in inspection.rows} if inspection else {}
+    prompt, answer = (
+        None if mean is None else math.log(100) * float(mean)
+        for mean in (rows.get("input_tokens_mean"), rows.get("output_tokens_mean"))
+    )
+    return PerRole(
+        slo.ttft_objective_seconds(prompt or 0.0),
+        None if answer is None else answer * slo.itl_seconds,
+    )
+
+
+def profile_checks(config: Config, beside: Path) -> Iterator[Check]:
+    """Judge what the pools are sized with."""
+    try:
+        profile = load_profile(config.profile, beside)
+    except UserError as error:
+        yield Check(State.FAILED, str(error))
+        return
+    cost, budget = profile.gpus_per_replica, config.policy.gpu_budget
+    sizes = " and ".join(f"{gpus} ({role})" for role, gpus in cost.items())
+    yield Check(State.OK, f"profile {profile.name}: GPUs of a replica are {sizes}")
+    least = sum(config.policy.roles[role].min_replicas * gpus for role, gpus in cost.items())
+    if budget is not None and least > budget:
+        yield Check(
+            State.WARNING, f"policy.gpu_budget is {budget}, and min_replicas take {least} GPUs"
+        )
 
 
 def metrics_checks(config: MetricsConfig, inspection: Inspection) -> Iterator[Check]:

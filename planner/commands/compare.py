@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from planner.commands.arguments import positive_int
+from planner.commands.arguments import output_file, positive_int
 from planner.commands.stage import (
     Setting,
     add_stage_arguments,
@@ -25,6 +25,7 @@ from replay.compare import SEARCHES, Case, Run, Workload, play_all
 from replay.report import html_page, png_chart, table_text
 from replay.standings import Row, standings
 from replay.traces import TraceError
+from replay.traces.trace import skipped_lines
 
 DEFAULT_POLICIES = f"{COUPLED},rate_reactive,hpa,static_peak,{BOUND}"
 _HEADROOMS = (0.7, 0.85, 1.2, 1.5, 2.0)  # beside 1.0, which every comparison plays
@@ -53,32 +54,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="runs at a time (default: one a core)",
     )
-    add("--html", type=Path, metavar="FILE", help="write one self-contained page with charts")
-    add("--png", type=Path, metavar="FILE", help="write the main chart as a picture")
+    add("--html", type=output_file, metavar="FILE", help="write one page with charts")
+    add("--png", type=output_file, metavar="FILE", help="write the main chart as a picture")
     add_stage_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Play everything and print the standings."""
     policies = _policies(args.policies)
+    knobs = _knobs(policies, args)
     setting = setting_of(args)
     workloads = [workload_of(trace, args, setting.stage) for trace in args.traces]
     if len({workload.name for workload in workloads}) < len(workloads):
         raise UserError("two traces have the same name; results are told apart by it")
-    cases = list(_cases(policies, workloads, setting, args))
+    cases = list(_cases(policies, knobs, workloads, setting, args))
     with Progress(len(cases)) as progress:
         try:
             runs = play_all(cases, processes=args.processes, on_run=progress.done)
         except TraceError as error:
             raise UserError(str(error)) from None
     rows = standings(runs)
-    heading = f"{setting.configuration}\n" + "\n".join(
-        f"{workload.name}: rate x {workload.rate_scale:g}" for workload in workloads
-    )
+    heading = "\n".join([setting.configuration, *_read(workloads, runs)])
     if args.json:
         told = {
             "configuration": setting.configuration,
             "rate_scales": {workload.name: workload.rate_scale for workload in workloads},
+            "bad_lines": {run.case.workload.name: run.bad_lines for run in runs},
             "seeds": args.seeds,
             "rows": [row.as_dict() for row in rows],
         }
@@ -92,15 +93,37 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _read(workloads: list[Workload], runs: list[Run]) -> Iterator[str]:
+    """How each trace was read."""
+    one_of = {run.case.workload.name: run for run in runs}
+    for workload in workloads:
+        yield f"{workload.name}: rate x {workload.rate_scale:g}"
+        run = one_of[workload.name]
+        yield from skipped_lines(run.bad_lines, run.bad_line_examples)
+
+
 def _policies(text: str) -> list[str]:
     names = list(CONTENDERS) if text == "all" else [name.strip() for name in text.split(",")]
+    if not any(names):
+        raise UserError(f"--policies {text!r} names none; there are: {', '.join(CONTENDERS)}")
     return list(dict.fromkeys(known_policy(name) for name in names if name))
 
 
+def _knobs(policies: list[str], args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    found = knobs_of(args, policies)
+    twice = [name for name, own in found.items() if "headroom" in own]
+    if args.equal_attainment and twice:
+        raise UserError(f"--knob {twice[0]}.headroom: --equal-attainment sweeps it; leave one out")
+    return found
+
+
 def _cases(
-    policies: list[str], workloads: list[Workload], setting: Setting, args: argparse.Namespace
+    policies: list[str],
+    knobs: dict[str, dict[str, Any]],
+    workloads: list[Workload],
+    setting: Setting,
+    args: argparse.Namespace,
 ) -> Iterator[Case]:
-    knobs = knobs_of(args)
     for workload in workloads:
         for policy in policies:
             sweep = args.equal_attainment and policy not in SEARCHES

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from planner import logs
 from planner.clock import Stopwatch
-from planner.commands.arguments import port, positive, rate_scale
+from planner.commands.arguments import port, positive, rate_scale, whole
 from planner.config import DEFAULT_PROFILE, load_profile
 from planner.demo import Demo
 from planner.errors import UserError
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N|auto",
         help="multiply the arrivals; auto (the default): until the peak needs about 12 replicas",
     )
-    add("--seed", type=int, default=0, help="of the sample workload and of copied requests")
+    add("--seed", type=whole, default=0, help="of the sample workload and of copied requests")
     add("--profile", default=DEFAULT_PROFILE, help="built-in name, or a path (default %(default)s)")
     add(
         "--speed",

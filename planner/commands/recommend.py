@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from planner.api.recommendation import Recommendation
-from planner.commands.arguments import positive, positive_int
+from planner.api.recommendation import (
+    MOST_CV,
+    MOST_REQUESTS_PER_SECOND,
+    MOST_SECONDS,
+    MOST_TOKENS,
+    Recommendation,
+)
+from planner.commands.arguments import positive_int, share, up_to
 from planner.config import DEFAULT_PROFILE, load_profile
 from planner.explain import expectations, reasons
 from policies.config import PolicySettings, Slo
@@ -21,20 +27,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The load, the objective and the budget."""
     slo = Slo()
     add = parser.add_argument
-    load = partial(add, type=positive, required=True, metavar="N")
-    load("--requests-per-second", help="offered load")
-    load("--input-tokens", help="mean prompt length")
-    load("--output-tokens", help="mean generated length")
+    load = partial(add, required=True, metavar="N")
+    load("--requests-per-second", type=up_to(MOST_REQUESTS_PER_SECOND), help="offered load")
+    load("--input-tokens", type=up_to(MOST_TOKENS), help="mean prompt length")
+    load("--output-tokens", type=up_to(MOST_TOKENS), help="mean generated length")
     add(
         "--input-cv",
-        type=positive,
+        type=up_to(MOST_CV),
         metavar="X",
         default=PolicySettings().input_length_cv,
         help="spread of prompt lengths, standard deviation over mean (default %(default)s)",
     )
-    objective = partial(add, type=positive, metavar="SECONDS")
+    objective = partial(add, type=up_to(MOST_SECONDS), metavar="SECONDS")
     objective("--ttft", default=slo.ttft_seconds, help="time to first token (default %(default)s)")
+    objective(
+        "--ttft-per-input-token",
+        default=slo.ttft_seconds_per_input_token,
+        help="added to --ttft for each prompt token (default: a flat objective)",
+    )
     objective("--itl", default=slo.itl_seconds, help="inter-token latency (default %(default)s)")
+    add(
+        "--attainment",
+        type=share,
+        metavar="SHARE",
+        default=slo.attainment_fraction,
+        help="share of requests that must meet both (default %(default)s)",
+    )
     add("--gpu-budget", type=positive_int, metavar="N", help="most GPUs for both pools together")
     add(
         "--profile",
@@ -47,9 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Solve and print; exit code 1 when no pair meets the objective."""
     profile = load_profile(args.profile)
-    settings = PolicySettings(
-        slo=Slo(ttft_seconds=args.ttft, itl_seconds=args.itl), gpu_budget=args.gpu_budget
+    slo = Slo(
+        ttft_seconds=args.ttft,
+        ttft_seconds_per_input_token=args.ttft_per_input_token,
+        itl_seconds=args.itl,
+        attainment_fraction=args.attainment,
     )
+    settings = PolicySettings(slo=slo, gpu_budget=args.gpu_budget)
     solution = recommend(
         profile,
         settings,

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     policy = known_policy(args.policy)
     setting = setting_of(args)
     workload = workload_of(args.trace, args, setting.stage)
-    knobs = knobs_of(args).get(policy, {})
+    knobs = knobs_of(args, [policy]).get(policy, {})
     case = Case(
         policy=policy,
         workload=workload,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def workload_of(trace: str, args: argparse.Namespace, stage: Stage) -> Workload:
     return workload
 
 
-def knobs_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def knobs_of(args: argparse.Namespace, played: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Read and check `--knob`, per policy; UserError names the knobs that there are."""
     found: dict[str, dict[str, Any]] = {}
     for text in args.knob:
@@ -114,7 +115,9 @@ def knobs_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         policy, dot, knob = target.partition(".")
         if not separator or not dot:
             raise UserError(f"--knob {text}: write it as POLICY.KNOB=VALUE")
-        found.setdefault(known_policy(policy), {})[knob] = value
+        if known_policy(policy) not in played:
+            raise UserError(f"--knob {text}: {policy} is not played, only {', '.join(played)}")
+        found.setdefault(policy, {})[knob] = value
     return {policy: _checked(policy, values) for policy, values in found.items()}
 
 

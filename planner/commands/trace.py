@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from planner.commands import trace_export
-from planner.commands.arguments import positive
+from planner.commands.arguments import output_file, positive
 from planner.commands.trace_changes import add_changes, seconds
 from planner.commands.trace_reading import add_reading_arguments, reading_options
 from planner.config import DEFAULT_PROFILE, load_profile
@@ -22,6 +22,7 @@ from replay.traces.shapes import SHAPES, shaped_trace
 from replay.traces.shapes.traffic import Traffic
 from replay.traces.sparkline import sparkline
 from replay.traces.survey import Survey, TokenSurvey, survey
+from replay.traces.trace import skipped_lines
 
 _MOST_REQUESTS = 50_000_000
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--itl", type=positive, default=Slo().itl_seconds, help="seconds (default %(default)s)"
     )
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
-    inspect.add_argument("--png", type=Path, metavar="FILE", help="draw it; needs matplotlib")
+    inspect.add_argument("--png", type=output_file, metavar="FILE", help="draw it (matplotlib)")
     add_reading_arguments(inspect)
     inspect.set_defaults(act=_inspect)
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("out", type=Path, help="file to write: CSV that every command reads")
+    add("out", type=output_file, help="file to write: CSV that every command reads")
     base = parser.add_mutually_exclusive_group(required=True)
     base.add_argument("--shape", choices=SHAPES, help="draw a synthetic trace")
     base.add_argument("--from", dest="path", type=Path, metavar="PATH", help="start from a trace")
@@ -161,10 +162,7 @@ def _heading(trace: Trace) -> list[str]:
     lines = [f"{trace.name} ({trace.format})", *(f"  {note}" for note in trace.notes)]
     if trace.failed_calls:
         lines.append(f"  {trace.failed_calls:,} failed calls left out")
-    if trace.bad_lines:
-        lines.append(f"  {trace.bad_lines:,} bad lines skipped, the first of them:")
-        lines += [f"    {example}" for example in trace.bad_line_examples]
-    return lines
+    return lines + skipped_lines(trace.bad_lines, trace.bad_line_examples)
 
 
 def _report(found: Survey, profile: str) -> list[str]:
@@ -173,6 +171,7 @@ def _report(found: Survey, profile: str) -> list[str]:
 
     cv = "unknown" if found.interarrival_cv is None else f"{found.interarrival_cv:.2f}"
     dispersion = ", ".join(f"{v:.2f} ({window} s)" for window, v in found.dispersion.items())
+    dispersion = dispersion or "unknown"
     peak, ratio = found.peak_replicas, found.p_d_ratio
     highest = max((r for r in found.p_d_ratio_series if r is not None), default=0.0)
     rows = {

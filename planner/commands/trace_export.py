@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from planner.clock import WallClock
-from planner.commands.arguments import positive
+from planner.commands.arguments import output_file, positive
 from planner.config import load
 from planner.errors import UserError
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.past import read_past
+from planner.metrics.presets import PRESETS
 from replay.traces.observed import write_observations
 
+_MOST_STEPS = 1_000_000  # two years of minutes
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -32,12 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--prometheus", metavar="URL", help="server to read from, in place of the file's")
     add("--model", help="model name, as the serving stack labels it, in place of the file's")
-    add("--preset", help="the stack's metric names (default: the file's, or dynamo)")
+    add(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="the stack's metric names (default: the file's, or dynamo)",
+    )
     add("--namespace", help="Kubernetes namespace, in place of the file's")
     add("--start", required=True, help="2026-11-01T08:00, unix seconds, or back from now: 7d, 12h")
     add("--end", default="0s", help="the same (default: now)")
     add("--step", type=positive, default=60.0, help="seconds (default %(default)g)")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="recording to write")
+    add(
+        "-o", "--output", type=output_file, required=True, metavar="FILE", help="recording to write"
+    )
     parser.set_defaults(act=export)
 
 
@@ -47,6 +56,10 @@ def export(args: argparse.Namespace) -> int:
     start, end = _time(args.start, now), _time(args.end, now)
     if not start < end:
         raise UserError(f"--start {args.start} is not before --end {args.end}")
+    if (steps := (end - start) / args.step) > _MOST_STEPS:
+        raise UserError(
+            f"--step {args.step:g}: {steps:.3g} steps to --end; at most {_MOST_STEPS:,} can be"
+        )
     config = _config(args)
     past = asyncio.run(read_past(config, start, end, args.step))
     if not past.observations:
@@ -89,7 +102,8 @@ def _time(text: str, now_seconds: float) -> float:
     if back := re.fullmatch(r"-?(\d+(?:\.\d+)?)([smhd])", text):
         return now_seconds - float(back[1]) * _UNITS[back[2]]
     try:
-        return float(text)
+        if math.isfinite(seconds := float(text)):
+            return seconds
     except ValueError:
         pass
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from planner.commands.arguments import whole
 from planner.errors import UserError
 from replay.traces import open_trace
 from replay.traces.lengths import PUBLISHED, LengthLaw, resampled_lengths
@@ -24,12 +25,12 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--cache-tokens",
-        type=int,
+        type=whole,
         default=Options().cache_tokens,
         metavar="N",
         help="prefix cache for traces with block ids (default %(default)s; 0: none)",
     )
-    add("--seed", type=int, default=0, help="of everything drawn at random (default %(default)s)")
+    add("--seed", type=whole, default=0, help="of everything drawn at random (default %(default)s)")
 
 
 def reading_options(args: argparse.Namespace) -> Options:
@@ -39,7 +40,7 @@ def reading_options(args: argparse.Namespace) -> Options:
         seed=args.seed,
         series=args.series,
         lengths=_lengths(args.lengths) if args.lengths else None,
-        cache_tokens=max(args.cache_tokens, 0),
+        cache_tokens=args.cache_tokens,
     )
 
 

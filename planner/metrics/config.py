@@ -231,12 +231,18 @@ def _check_queries(config: MetricsConfig) -> None:
     from planner.metrics.history import History
     from planner.metrics.promql import Evaluation
     from planner.metrics.reading import queries
+    from planner.metrics.sampled import check_use
 
     nothing = Evaluation(History(keep_seconds=0), at_seconds=0)
     for name, query in queries(config.signals, config.selection).items():
         try:
-            tree = promql_parser.parse(query)
-            if config.source is SourceKind.SCRAPE:
+            tree: object = promql_parser.parse(query)
+            check_use(name.split("/")[0], query)
+            if config.source is not SourceKind.SCRAPE:
+                continue
+            if isinstance(tree, promql_parser.MatrixSelector):
+                nothing.points(tree)
+            else:
                 nothing.value(tree)
         except ValueError as error:
             raise ValueError(f"query {name}: {error}: {query}") from error
@@ -253,8 +259,14 @@ def make_evaluator(config: MetricsConfig) -> Evaluator:
     return PrometheusEvaluator(config)
 
 
-def make_source(config: MetricsConfig) -> MetricsSource:
-    """Build the source that the configuration asks for."""
+def make_source(config: MetricsConfig, input_length_cv: float = 1.0) -> MetricsSource:
+    """Build the source that the configuration asks for; see `Reading` for the spread of prompts."""
     from planner.metrics.source import QueriedSource
 
-    return QueriedSource(make_evaluator(config), config.signals, config.selection, config.quality)
+    return QueriedSource(
+        make_evaluator(config),
+        config.signals,
+        config.selection,
+        config.quality,
+        input_length_cv,
+    )

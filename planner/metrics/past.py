@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.prometheus import PrometheusEvaluator
 from planner.metrics.reading import Reading, queries
+from planner.metrics.sampled import is_sampled
 from policies.types import Observation
 
 # A server works on days of history for longer than on one instant.
@@ -37,10 +38,12 @@ async def read_past(
     end_seconds: float,
     step_seconds: float,
     signals: frozenset[str] | None = None,
+    input_length_cv: float = 1.0,
 ) -> Past:
     """Observe every `step_seconds` from start to end; an outage is a problem, not an exception.
 
-    `signals` restricts what is asked for. The library asks in whole seconds, so times are rounded.
+    `signals` restricts what is asked for; how bursty arrivals were stays unknown. The library asks
+    in whole seconds, so times are rounded.
     """
     patience = max(config.deadline_seconds, _DEADLINE_SECONDS)
     evaluator = PrometheusEvaluator(config.model_copy(update={"deadline_seconds": patience}))
@@ -48,9 +51,10 @@ async def read_past(
     if signals is not None:
         kept = {name: signal for name, signal in preset.signals.items() if name in signals}
         preset = replace(preset, signals=kept)
+    asked = queries(preset, config.selection)
     try:
         by_time, problems = await evaluator.evaluate_past(
-            queries(preset, config.selection),
+            {name: query for name, query in asked.items() if not is_sampled(query)},
             round(start_seconds),
             round(end_seconds),
             max(round(step_seconds), 1),
@@ -59,14 +63,19 @@ async def read_past(
         await evaluator.close()
     return Past(
         tuple(
-            Reading(preset, answers).observation(at, window, ()) for at, answers in by_time.items()
+            Reading(preset, answers, input_length_cv).observation(at, window, ())
+            for at, answers in by_time.items()
         ),
         problems,
     )
 
 
 async def read_demand(
-    config: MetricsConfig, since_seconds: float, now_seconds: float, step_seconds: float
+    config: MetricsConfig,
+    since_seconds: float,
+    now_seconds: float,
+    step_seconds: float,
+    input_length_cv: float = 1.0,
 ) -> Past:
     """Read the demand of the last `config.history_seconds`, as far as it is younger than `since`.
 
@@ -76,4 +85,4 @@ async def read_demand(
     end = now_seconds - step_seconds
     if config.source is not SourceKind.PROMETHEUS or start >= end:
         return Past((), ())
-    return await read_past(config, start, end, step_seconds, _DEMAND)
+    return await read_past(config, start, end, step_seconds, _DEMAND, input_length_cv)

@@ -22,6 +22,11 @@ def rate(counter: str, matchers: str) -> str:
     return f"sum(rate({select(counter, matchers)}[$window]))"
 
 
+def samples(counter: str, matchers: str) -> str:
+    """The samples of a counter themselves, over some minutes."""
+    return f"{select(counter, matchers)}[$span]"
+
+
 def slope(gauge_name: str, matchers: str) -> str:
     """Growth per second of a gauge, each series on its own, so that pods may come and go."""
     return f"sum(deriv({select(gauge_name, matchers)}[$window]))"

@@ -11,9 +11,18 @@ from planner.metrics.signals import SIGNALS
 
 # What a query may refer to. `where` is a list of label matchers with a trailing comma, possibly
 # empty; the others stand between the quotes of one matcher. `models` and `dynamo_namespace` are
-# regular expressions.
+# regular expressions. `span` is the time over which samples themselves are asked for: six windows.
 PLACEHOLDERS = frozenset(
-    {"where", "model", "models", "window", "prefill_pods", "decode_pods", "dynamo_namespace"}
+    {
+        "where",
+        "model",
+        "models",
+        "window",
+        "span",
+        "prefill_pods",
+        "decode_pods",
+        "dynamo_namespace",
+    }
 )
 
 
@@ -101,6 +110,11 @@ class Selection:
     decode_pods: str
     dynamo_namespace: str | None = None
 
+    @property
+    def span_seconds(self) -> float:
+        """Six windows: of the planner's own reads, two in a window, just enough for an estimate."""
+        return 6 * self.window_seconds
+
     def fill(self, query: str) -> str:
         """Substitute every placeholder of `query`, escaped for its place."""
         # Some releases of Dynamo write the model's name in lower case, others as it is.
@@ -112,6 +126,7 @@ class Selection:
             model=quoted(self.model),
             models=quoted("|".join(spellings)),
             window=f"{round(self.window_seconds * 1000)}ms",
+            span=f"{round(self.span_seconds * 1000)}ms",
             prefill_pods=quoted(self.prefill_pods),
             decode_pods=quoted(self.decode_pods),
             dynamo_namespace=quoted(re.escape(served) or ".*"),

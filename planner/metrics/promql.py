@@ -132,6 +132,12 @@ class Evaluation:
                 result[labels] = growth / window if name == "rate" else growth
         return result
 
+    def points(self, node: parser.MatrixSelector) -> list[list[Point]]:
+        """The samples of a range selector, by series."""
+        start = self.at_seconds - node.range.total_seconds()
+        name, keep = _selector(node.vector_selector)
+        return [points for _, points in self.history.within(name, keep, start, self.at_seconds)]
+
     def _binary(self, node: parser.BinaryExpr) -> Value:
         left, right, symbol = self.value(node.lhs), self.value(node.rhs), str(node.op)
         modifier = node.modifier

@@ -160,6 +160,7 @@ def _without_old(seen: Observation, limit_seconds: float) -> tuple[Observation, 
         seen = replace(
             seen,
             requests_per_second=None,
+            arrival_dispersion=None,
             finished_per_second=None,
             input_tokens=None,
             output_tokens=None,

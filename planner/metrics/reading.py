@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from planner.metrics.preset import Preset, Selection
 from planner.metrics.signals import SIGNALS
 from planner.metrics.vector import Buckets, Vector, number
+from policies.dispersion import MOST_DISPERSION
 from policies.lengths import Lengths
 from policies.types import Latency, Observation, PerRole, Quality, Transfer
 
@@ -21,9 +22,15 @@ def queries(preset: Preset, selection: Selection) -> dict[str, str]:
 
 
 class Reading:
-    """The answers to one round of queries, each signal taken from the first that has one."""
+    """The answers to one round of queries, each signal taken from the first that has one.
 
-    def __init__(self, preset: Preset, answers: Mapping[str, Vector]) -> None:
+    Prompts spread around their mean by `input_length_cv` where nothing else is known of them.
+    """
+
+    def __init__(
+        self, preset: Preset, answers: Mapping[str, Vector], input_length_cv: float = 1.0
+    ) -> None:
+        self._input_length_cv = input_length_cv
         self._chosen: dict[str, Vector] = {}
         self._ranks: dict[str, int] = {}
         for name, signal in preset.signals.items():
@@ -55,8 +62,9 @@ class Reading:
             observed_at_seconds=at_seconds,
             window_seconds=window_seconds,
             requests_per_second=self.number("requests_per_second"),
+            arrival_dispersion=self._dispersion(),
             finished_per_second=self.number("finished_per_second"),
-            input_tokens=self._lengths("input_tokens"),
+            input_tokens=self._lengths("input_tokens", self._input_length_cv),
             output_tokens=self._lengths("output_tokens"),
             output_tokens_mean=self.number("output_tokens_mean"),
             prefix_hit_fraction=self._fraction("prefix_hit_fraction"),
@@ -88,12 +96,16 @@ class Reading:
         # A little above 1 is rounding; 45 would be a percentage, which no stack reports.
         return min(value, 1.0) if value is not None and value <= 1.01 else None
 
-    def _lengths(self, name: str) -> Lengths | None:
+    def _dispersion(self) -> float | None:
+        value = self.number("arrival_dispersion")
+        return None if value is None else min(value, MOST_DISPERSION)
+
+    def _lengths(self, name: str, cv: float = 1.0) -> Lengths | None:
         """Distribution from buckets; where a stack has none, a lognormal one of the same mean."""
         buckets, mean = self.buckets(f"{name}_buckets"), self.number(f"{name}_mean")
         if buckets is not None:
             return buckets.lengths(mean)
-        return Lengths.lognormal(mean) if mean is not None else None
+        return Lengths.lognormal(mean, cv) if mean is not None else None
 
     def _per_role(self, name: str) -> PerRole[float | None]:
         return PerRole.of(lambda role: self.number(f"{role}_{name}"))

@@ -19,7 +19,8 @@ from planner.metrics.config import MetricsConfig
 from planner.metrics.discovery import Discovery, Target, discovery_of
 from planner.metrics.evaluator import Answers
 from planner.metrics.history import History, Labels
-from planner.metrics.promql import Evaluation, Value
+from planner.metrics.promql import Evaluation
+from planner.metrics.sampled import answer, is_sampled
 from planner.metrics.vector import Sample, Vector
 
 Scraped = tuple[tuple[str, Labels, float], ...]
@@ -29,11 +30,12 @@ _LARGEST_PAGE_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What a target answered; without samples, why not."""
+    """What a target answered, how long after the round began; without samples, why not."""
 
     target: Target
     samples: Scraped | None
     problem: str = ""
+    late_seconds: float = 0.0
 
 
 class ScrapeEvaluator:
@@ -44,7 +46,9 @@ class ScrapeEvaluator:
         self._discovery = discovery or discovery_of(config)
         # Twice the window, so that a scrape that comes late still has its predecessor.
         self._history = History(keep_seconds=2 * config.window_seconds)
+        self._sampled = History(config.selection.span_seconds + config.window_seconds)
         self._wanted = frozenset[str]()
+        self._wanted_sampled = frozenset[str]()
         self._trees: dict[str, promql_parser.Expr] = {}
 
     async def evaluate(self, expressions: Mapping[str, str], at_seconds: float) -> Answers:
@@ -59,8 +63,10 @@ class ScrapeEvaluator:
         problems = [page.problem for page in pages if page.problem]
         if not targets:
             problems.append("there is no page to read: metrics.scrape selects no running pod")
-        evaluation = Evaluation(self._history, at_seconds)
-        vectors = {name: _vector(evaluation.value(self._trees[name])) for name in expressions}
+        latest_seconds = at_seconds + max((page.late_seconds for page in pages), default=0.0)
+        now = Evaluation(self._history, at_seconds)
+        sampled = Evaluation(self._sampled, latest_seconds)
+        vectors = {name: _vector(self._trees[name], now, sampled) for name in expressions}
         return Answers(vectors, tuple(problems))
 
     async def close(self) -> None:
@@ -73,6 +79,8 @@ class ScrapeEvaluator:
             if name not in self._trees:
                 self._trees[name] = promql_parser.parse(query)
                 self._wanted |= set(_METRIC.findall(query))
+                if is_sampled(query):
+                    self._wanted_sampled |= set(_METRIC.findall(query))
 
     async def _read(self, targets: Sequence[Target]) -> list[_Page]:
         timeout = aiohttp.ClientTimeout(total=self._config.deadline_seconds)
@@ -87,8 +95,11 @@ class ScrapeEvaluator:
             return await asyncio.gather(*(self._page(session, target) for target in targets))
 
     async def _page(self, session: aiohttp.ClientSession, target: Target) -> _Page:
+        clock = asyncio.get_running_loop()
+        begun = clock.time()
         try:
             async with session.get(target.url) as response:
+                late_seconds = clock.time() - begun
                 response.raise_for_status()
                 body = await response.content.read(_LARGEST_PAGE_BYTES + 1)
                 while len(body) <= _LARGEST_PAGE_BYTES and not response.content.at_eof():
@@ -107,13 +118,17 @@ class ScrapeEvaluator:
             return _Page(target, None, f"{target.url} cannot be read: {error}")
         except (ValueError, KeyError, IndexError) as error:
             return _Page(target, None, f"{target.url} shows no Prometheus text: {error}")
-        return _Page(target, samples)
+        return _Page(target, samples, late_seconds=late_seconds)
 
     def _record(self, pages: Sequence[_Page], at_seconds: float) -> None:
-        self._history.retain(page.target.url for page in pages)
+        for history in (self._history, self._sampled):
+            history.retain(page.target.url for page in pages)
         for page in pages:
             up = ("up", page.target.labels, float(page.samples is not None))
             self._history.record(page.target.url, at_seconds, (up, *(page.samples or ())))
+            # At 50 requests/s a second's delay is 50 requests, which would look like a burst.
+            counted = [one for one in page.samples or () if one[0] in self._wanted_sampled]
+            self._sampled.record(page.target.url, at_seconds + page.late_seconds, counted)
 
 
 def _name(line: str) -> str | None:
@@ -144,7 +159,10 @@ def parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
     )
 
 
-def _vector(value: Value) -> Vector:
+def _vector(tree: object, now: Evaluation, sampled: Evaluation) -> Vector:
+    if isinstance(tree, promql_parser.MatrixSelector):
+        return answer(sampled.points(tree))
+    value = now.value(tree)
     if isinstance(value, float):
         return (Sample({}, value),)
     return tuple(Sample(dict(labels), number) for labels, number in value.items())

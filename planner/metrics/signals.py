@@ -44,6 +44,7 @@ def _of_role(origin: Origin) -> dict[str, Kind]:
 SIGNALS: Mapping[str, Kind] = MappingProxyType(
     {
         "requests_per_second": Kind("requests/s", needed=True),
+        "arrival_dispersion": Kind("variance/mean"),
         "finished_per_second": Kind("requests/s"),
         "demand_age_seconds": Kind("s"),
         "input_tokens_mean": Kind("tokens", needed=True),

@@ -23,7 +23,9 @@ class QueriedSource:
         preset: Preset,
         selection: Selection,
         quality: QualitySettings,
+        input_length_cv: float = 1.0,
     ) -> None:
+        self._input_length_cv = input_length_cv
         self._evaluator = evaluator
         self._preset = preset
         self._selection = selection
@@ -34,7 +36,7 @@ class QueriedSource:
     async def observe(self, now_seconds: float) -> Observation:
         """Read all signals as of `now_seconds`."""
         answers = await self._evaluator.evaluate(self._queries, now_seconds)
-        reading = Reading(self._preset, answers.vectors)
+        reading = Reading(self._preset, answers.vectors, self._input_length_cv)
         gaps = self._gaps(reading) if answers.vectors else ()
         window = self._selection.window_seconds
         seen = reading.observation(now_seconds, window, (*answers.problems, *gaps))

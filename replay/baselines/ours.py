@@ -37,7 +37,7 @@ def independent(scene: Scene, knobs: Knobs) -> Policy:
 def separate(scene: Scene, knobs: Knobs) -> Policy:
     """As `independent`, and blind to the KV link between the roles, as two loops elsewhere are."""
     transfer = scene.profile.transfer.model_copy(
-        update={"bytes_per_second": _WIDE_BYTES_PER_SECOND}
+        update={"bytes_per_second": _WIDE_BYTES_PER_SECOND, "ingress_bytes_per_second": None}
     )
     blind = scene.profile.model_copy(update={"transfer": transfer})
     return WithHeadroom(Uncoupled(scene, blind), knobs.headroom)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from replay.requests import Requests
-from replay.traces.columns import Count, Kind, Timestamp, instants_of, parse_columns
+from replay.traces.columns import TOKENS, Kind, Timestamp, instants_of, parse_columns
 from replay.traces.lines import read_lines, trace_of_file
 from replay.traces.source import Source
 from replay.traces.trace import Trace
@@ -36,8 +36,8 @@ class Azure:
         has_header = source.head[0].strip() == _HEADER
         columns: dict[str, Kind] = {
             "TIMESTAMP": Timestamp(_origin(source.head[has_header:])),
-            "ContextTokens": Count(),
-            "GeneratedTokens": Count(),
+            "ContextTokens": TOKENS,
+            "GeneratedTokens": TOKENS,
         }
 
         def parse(lines: Sequence[str]) -> Requests:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from replay.requests import Requests
-from replay.traces.columns import Count, Ignored, Kind, Number, parse_columns
-from replay.traces.lines import read_lines, trace_of_file
+from replay.traces.columns import TOKENS, Count, Ignored, Kind, Number, parse_columns
+from replay.traces.lines import Malformed, read_lines, trace_of_file
 from replay.traces.source import Source
 from replay.traces.trace import Trace
 
@@ -49,6 +49,8 @@ class BurstGpt:
         def parse(lines: Sequence[str]) -> Requests:
             values = parse_columns(columns, lines)
             arrivals, inputs, outputs = (values[name] for name in kinds)
+            if ((inputs < 1) & (outputs > 0)).any():
+                raise Malformed("Request tokens", "an answer to a prompt of 0", TOKENS.right)
             return Requests(arrivals, inputs, outputs, np.zeros(len(arrivals)))
 
         def read() -> Iterator[Requests]:

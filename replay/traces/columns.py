@@ -34,22 +34,31 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Whole numbers from 0 to a thousand million."""
+    """Whole numbers from `least` to a thousand million."""
 
+    least: int = 0
     dtype: str = "f8"
-    right: str = "a whole number, 0 or more and at most 1e9"
+
+    @property
+    def right(self) -> str:
+        """A whole number, and how small and large it may be."""
+        return f"a whole number, {self.least} or more and at most 1e9"
 
     def values(self, column: NDArray[Any]) -> Floats:
-        """Check that all are whole and none is negative."""
+        """Check that all are whole and none is too small or large."""
         for wrong, why in (
             (~np.isfinite(column), "is not a number"),
-            (column < 0, "is negative"),
+            (column < self.least, f"is less than {self.least}"),
             (column > MOST_COUNT, "is too large"),
             (column != np.floor(column), "is not whole"),
         ):
             if wrong.any():
                 raise ValueError(f"{column[wrong.argmax()]:g} {why}")
         return column
+
+
+TOKENS = Count(least=1)
+"""A length: a request without a prompt or an answer is none that a fleet could serve."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from replay.requests import Requests
-from replay.traces.columns import Count, Kind, Number, parse_columns
+from replay.traces.columns import TOKENS, Count, Kind, Number, parse_columns
 from replay.traces.lines import Malformed, read_lines, trace_of_file
 from replay.traces.source import Source
 from replay.traces.trace import Trace, TraceError
@@ -35,9 +35,8 @@ class Export:
     def trace(self, source: Source) -> Trace:
         """Give the requests."""
         names = _fields(source.head)
-        columns: dict[str, Kind] = {
-            name: Number() if name == _COLUMNS[0] else Count() for name in names
-        }
+        kinds: dict[str, Kind] = {_COLUMNS[0]: Number(), _CACHED: Count()}
+        columns = {name: kinds.get(name, TOKENS) for name in names}
 
         def parse(lines: Sequence[str]) -> Requests:
             values = parse_columns(columns, lines)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from replay.requests import Requests
-from replay.traces.columns import MOST_COUNT, Count
+from replay.traces.columns import MOST_COUNT, TOKENS
 from replay.traces.lines import Malformed
 from replay.traces.prefix import BlockedRequests
 
@@ -75,9 +75,9 @@ def _number(record: Mapping[str, Any], names: Sequence[str]) -> float:
 
 def _tokens(record: Mapping[str, Any], names: Sequence[str]) -> float:
     tokens = _number(record, names)
-    if not 0 <= tokens <= MOST_COUNT or tokens != math.floor(tokens):
+    if not TOKENS.least <= tokens <= MOST_COUNT or tokens != math.floor(tokens):
         name = next(name for name in names if name in record)
-        raise Malformed(name, f"{record[name]!r}", Count().right)
+        raise Malformed(name, f"{record[name]!r}", TOKENS.right)
     return tokens
 
 

@@ -142,6 +142,7 @@ def _read(label: str, text: str) -> dict[float, Pair]:
 def _distribution(text: Any) -> Distribution | None:  # noqa: ANN401 - JSON holds anything
     """Read a Python dict in a string, {tokens: probability}; None for an empty one.
 
+    Lengths of 0 are left out: some clients of m-mid have calls that were not answered.
     A literal of a hundred thousand entries is slow to evaluate and quick to split.
     """
     inside = str(text).strip().removeprefix("{").removesuffix("}").replace(":", ",")
@@ -151,4 +152,8 @@ def _distribution(text: Any) -> Distribution | None:  # noqa: ANN401 - JSON hold
     tokens, weights = pairs[np.argsort(pairs[:, 0])].T
     if weights.min() < 0 or weights.sum() <= 0 or tokens.min() < 0:
         raise ValueError("a negative length or probability")
+    served = (tokens >= 1) & (weights > 0)
+    if not served.any():
+        return None
+    tokens, weights = tokens[served], weights[served]
     return Distribution(tokens, np.cumsum(weights) / weights.sum())

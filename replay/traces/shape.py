@@ -14,9 +14,10 @@ import numpy as np
 
 from replay.requests import Requests
 from replay.traces.order import merge, sort_within
-from replay.traces.trace import CHUNK_ROWS, Trace
+from replay.traces.trace import CHUNK_ROWS, Trace, TraceError
 
 JITTER_SECONDS = 3.0
+_MOST_COPIES = 100_000
 
 
 def scale_rate(
@@ -28,7 +29,8 @@ def scale_rate(
     copy moves by up to `jitter_seconds` either way, so that copies do not arrive in lockstep. What
     is slower than that (ramps, bursts, the mix of lengths) is kept; what is faster turns into
     independent arrivals, as in the traffic of many more users. A factor below 1 thins.
-    A trace made from rates is made again from the multiplied rates instead.
+    A trace made from rates is made again from the multiplied rates instead. TraceError for more
+    than 100,000 copies.
     """
     if not (math.isfinite(factor) and factor > 0):
         raise ValueError(f"the rate can be scaled by a positive factor, not by {factor}")
@@ -38,6 +40,10 @@ def scale_rate(
         return trace.rescaled(factor)
     if factor < 1:
         return thin(trace, factor, seed=seed)
+    if factor > _MOST_COPIES:
+        raise TraceError(
+            f"{trace.name}: rate x {factor:g} would take more than {_MOST_COPIES:,} copies of it"
+        )
 
     def step(stream: Iterator[Requests]) -> Iterator[Requests]:
         copies = _with_copies(stream, factor, seed, jitter_seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -101,6 +101,17 @@ class Trace:
             rescaled=(lambda factor: rescaled(factor).through(step, note)) if rescaled else None,
             expected_requests=None,
         )
+
+
+def skipped_lines(bad_lines: int | None, examples: Sequence[str]) -> list[str]:
+    """Say in a few lines what a reading has left out; nothing where it has left out nothing."""
+    if not bad_lines:
+        return []
+    more = "s" * (bad_lines > 1)
+    return [
+        f"  {bad_lines:,} bad line{more} skipped, the first of them:",
+        *(f"    {example}" for example in examples),
+    ]
 
 
 def of_requests(name: str, requests: Requests) -> Trace:

@@ -162,6 +162,7 @@ async def test_every_source_sees_the_same_fleet(
     assert seen.kv_usage_fraction == pytest.approx(truth.kv_usage_fraction)
     assert seen.kv_transfer_backlog_requests == truth.kv_transfer_backlog_requests
     assert seen.requests_per_second == pytest.approx(truth.requests_per_second, rel=0.05)
+    assert seen.arrival_dispersion == pytest.approx(truth.arrival_dispersion, abs=0.05)
     assert seen.input_tokens is not None
     assert truth.input_tokens is not None
     assert seen.input_tokens.mean == pytest.approx(truth.input_tokens.mean, rel=0.05)

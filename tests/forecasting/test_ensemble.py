@@ -25,7 +25,7 @@ def weights(table, truth, overlap=1, now=None):
     for uppers, value in zip(raised, truth, strict=True):
         evidence = evidence.after(np.tile(pinball(value, uppers, 0.9), 2))
     now = ~np.isnan(table[-1]) if now is None else now
-    shares = choose(evidence, NAMES, now, overlap).sum(axis=0)
+    shares = choose(evidence, NAMES, now).sum(axis=0)
     return {name: share for name, share in zip(NAMES, shares, strict=True) if share > 0}
 
 
@@ -86,7 +86,7 @@ def test_the_better_calibration_of_a_model_leads():
     for truth in 100 * np.exp(0.1 * random.standard_normal(200)):
         uppers = np.array([[130.0] * 5, [150.0, 150.0, 150.0, 113.7, 150.0]])
         evidence = evidence.after(pinball(truth, uppers, 0.9).ravel())
-    shares = choose(evidence, NAMES, np.ones(5, bool), 1)
+    shares = choose(evidence, NAMES, np.ones(5, bool))
     assert shares[1, 3] == pytest.approx(1.0)
 
 

@@ -43,12 +43,13 @@ def test_newer_scores_weigh_more():
 def test_whatever_comes_the_level_stays_a_level(outcomes):
     adaptive = Adaptive.covering(0.9)
     for missed in outcomes:
-        adaptive = adaptive.after(float(missed), np.array([0.5]))
-        assert 0.5 <= adaptive.levels.item() <= 0.998
+        adaptive = adaptive.after(float(missed), [0.5])
+        assert 0.5 <= adaptive.levels[0] <= 0.998
 
 
 def test_a_miss_moves_nine_times_as_far_as_a_hit_and_no_promise_nowhere():
     start = Adaptive.covering(0.9, count=3)
-    missed, hit, neither = start.after(1.0, np.array([0.0, 2.0, np.nan])).levels - start.levels
+    after = start.after(1.0, [0.0, 2.0, np.nan])
+    missed, hit, neither = np.subtract(after.levels, start.levels)
     assert missed == pytest.approx(-9 * hit)
     assert neither == 0.0

@@ -36,13 +36,13 @@ def serve(tally: Tally, requests: int) -> None:
 
 @functools.cache
 def record(stack: str, *, restarts_at: int | None = None) -> Past:
-    """Ten minutes at two requests a second, scraped every 15 s; the last eight scrapes."""
+    """Ten minutes at two requests a second, scraped every 15 s; the last eleven scrapes."""
     tally, past = Tally(), []
     collector = FleetCollector(lambda: (tally, GAUGES), MODEL, stack)
     for scrape in range(41):
         if scrape == restarts_at:
             tally = Tally()
-        if scrape >= 33:
+        if scrape >= 30:
             pages = {pod: text.decode() for pod, text in pod_pages(collector).items()}
             past.append((NOW - 600 + 15 * scrape, pages))
         serve(tally, 30)

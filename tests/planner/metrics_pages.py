@@ -18,6 +18,7 @@ from planner.metrics.presets import PRESETS
 from planner.metrics.promql import Evaluation
 from planner.metrics.quality import QualitySettings, judge
 from planner.metrics.reading import Reading, queries
+from planner.metrics.sampled import is_sampled
 from planner.metrics.vector import Sample
 from policies.types import Observation
 
@@ -32,7 +33,7 @@ Scrapes = Sequence[tuple[float, dict[str, str]]]
 
 
 def read(preset: str, scrapes: Scrapes, selection: Selection = SELECTION) -> Reading:
-    """Scrape pages by pod at each time, then ask the preset's queries at the last."""
+    """Scrape pages by pod at each time, then ask the preset's queries for numbers at the last."""
     history = History(keep_seconds=300)
     for at, pages in scrapes:
         history.retain(pages)
@@ -47,6 +48,8 @@ def read(preset: str, scrapes: Scrapes, selection: Selection = SELECTION) -> Rea
     evaluation = Evaluation(history, scrapes[-1][0])
     answers = {}
     for name, query in queries(PRESETS[preset], selection).items():
+        if is_sampled(query):
+            continue
         value = evaluation.value(_parsed(query))
         assert isinstance(value, dict)
         answers[name] = tuple(Sample(dict(labels), number) for labels, number in value.items())

@@ -54,6 +54,11 @@ def test_rows_for_every_model_and_the_ensemble(table, capsys):
     )  # 0.9 of the time is not half of it
 
 
+def test_a_lead_longer_than_the_series_is_told_at_once(table, capsys):
+    assert main(["backtest", str(table), "--models", "last_value", "--lead", "1e9"]) == 2
+    assert "load: too short to score" in capsys.readouterr().err
+
+
 def test_a_table_for_people_says_what_cannot_run(table, capsys):
     assert main(["backtest", str(table), "--models", "seasonal_naive"]) == 0
     text = capsys.readouterr().out

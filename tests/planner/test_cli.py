@@ -70,6 +70,9 @@ def test_the_version_is_the_distribution_s() -> None:
         pytest.param(["schema", "--loud"], "--loud", id="unknown-option"),
         pytest.param(["recommend", "--input-tokens", "many"], "'many' is not", id="not-a-number"),
         pytest.param(["recommend"], "--requests-per-second", id="missing-option"),
+        pytest.param(["recommend", "--attainment", "99"], "'99' is not a share", id="a-percentage"),
+        pytest.param(["recommend", "--input-tokens", "1e300"], "is above 1e+07", id="beyond-any"),
+        pytest.param(["recommend", "--input-cv", "1e300"], "is above 10", id="spread"),
         pytest.param(["run", "-c", "no/such.yaml"], "cannot read no/such.yaml", id="no-such-file"),
     ],
 )
@@ -112,6 +115,13 @@ def test_recommend_as_json_agrees_with_the_sizing(capsys: pytest.CaptureFixture[
     assert sum(answer["replicas"].values()) == answer["gpus"]  # one GPU per replica here
     assert answer["expected"]["ttft_seconds"] <= 2.0
     assert answer["margins"]["prefill"]["fewer"]["joint_attainment"] < 0.99
+
+
+def test_recommend_takes_the_whole_objective(capsys: pytest.CaptureFixture[str]) -> None:
+    growing = ["--ttft", "0.2", "--ttft-per-input-token", "0.0002", "--attainment", "0.95"]
+    assert main(["recommend", *LOAD, *growing]) == 0
+    assert "TTFT p95 is" in (out := capsys.readouterr().out)
+    assert "(objective 200 ms + 200 us per prompt token)" in out
 
 
 def test_recommend_beyond_the_budget_says_so_and_exits_1(

@@ -116,6 +116,21 @@ def test_knobs_reach_their_policy(trace, capsys):
         pytest.param(["--rate-scale", "none"], "'none' is not a number above 0", id="rate"),
         pytest.param(["--profile", "gpt"], "built in are:", id="profile"),
         pytest.param(["--profile-error", "-2"], "not a number from -0.9 to 9", id="error"),
+        pytest.param(["--seed", "-1"], "'-1' is not a whole number, 0 or more", id="seed"),
+        pytest.param(["--cache-tokens", "-5"], "not a whole number, 0 or more", id="cache"),
+        pytest.param(["--policies", ","], "names none; there are: coupled", id="no-policy"),
+        pytest.param(["--html", "no/folder/a.html"], "there is no folder no/folder", id="folder"),
+        pytest.param(["--png", "."], ". is a folder; name a file", id="not-a-file"),
+        pytest.param(
+            ["--policies", "coupled", "--knob", "hpa.headroom=2"],
+            "hpa is not played, only coupled",
+            id="knob-of-another",
+        ),
+        pytest.param(
+            ["--equal-attainment", "--knob", "hpa.headroom=2"],
+            "--equal-attainment sweeps it",
+            id="knob-swept",
+        ),
     ],
 )
 def test_a_mistake_is_explained(trace, capsys, argv, message):
@@ -128,6 +143,20 @@ def test_a_trace_that_cannot_be_read_is_explained(tmp_path, capsys):
     path.write_text(HEADER + "2023-11-16 18:00:00.0,100,5\n2023-11-16 18:00:01.0,many,5\n")
     assert main(["compare", str(path), "--policies", "hpa"]) == 2
     assert "line 3" in capsys.readouterr().err
+
+
+def test_skipped_lines_are_told_with_every_result(tmp_path, capsys):
+    path = tmp_path / "bad.csv"
+    path.write_text(HEADER + "2023-11-16 18:00:00.0,100,5\n2023-11-16 18:00:01.0,many,5\n")
+    argv = [str(path), "--skip-bad-lines"]
+    assert told(capsys, "replay", *argv, "--json")["bad_lines"] == 1
+    compared = told(capsys, "compare", *argv, "--policies", "hpa", "--json")
+    assert compared["bad_lines"] == {"bad": 1}
+    for command in (["replay", *argv], ["compare", *argv, "--policies", "hpa"]):
+        assert main(command) == 0
+        printed = capsys.readouterr().out
+        assert "1 bad line skipped, the first of them:" in printed
+        assert "line 3, field ContextTokens: 'many'" in printed
 
 
 def test_two_traces_of_one_name_are_refused(trace, capsys):

@@ -130,6 +130,21 @@ MISTAKES = [
         "mode: acting\n", "mode is \"acting\"; it must be 'advise' or 'act'", id="not-a-choice"
     ),
     pytest.param(
+        "policy:\n  prefill: {fallback_replicas: 5, max_replicas: 2}\n",
+        "line 2: policy.prefill: fallback_replicas 5 is above max_replicas 2",
+        id="a fallback that could never be",
+    ),
+    pytest.param(
+        "policy:\n  decode: {startup_seconds: .inf}\n",
+        "line 2: policy.decode.startup_seconds is Infinity; it must be a finite number",
+        id="infinite",
+    ),
+    pytest.param(
+        "policy:\n  decode: {max_replicas: 1000000000}\n",
+        "policy.decode.max_replicas is 1000000000; it must be less than or equal to 10000",
+        id="more pairs than can be judged",
+    ),
+    pytest.param(
         "policy:\n  prefill: {min_replicas: 5, max_replicas: 2}\n",
         "line 2: policy.prefill: min_replicas 5 is above max_replicas 2",
         id="bounds-crossed",

@@ -1,3 +1,4 @@
+import logging
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -47,6 +48,17 @@ def odd_model(tmp_path, monkeypatch):
         return Odd()
 
     return make
+
+
+def test_stan_is_quiet_from_its_first_fit_on(monkeypatch):
+    """It asks for its logger at the first fit, and makes one that tells all unless there is one."""
+    stan = pytest.importorskip("cmdstanpy.utils.logging")
+    logger = logging.getLogger("cmdstanpy")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", False)  # as where nobody has configured logging
+    stan.get_logger.cache_clear()
+    timed_fit(LastValue(), SERIES, TARGET)
+    assert stan.get_logger().level == logging.WARNING
 
 
 async def test_a_fit_in_the_worker_is_the_fit_made_here(worker):

@@ -63,6 +63,29 @@ def without_ages(text: str) -> str:
     return re.sub(r" +", " ", re.sub(r"\d+ s  ", "- s  ", text))
 
 
+@pytest.mark.parametrize(
+    ("more", "says", "code"),
+    [
+        pytest.param(
+            "profile: nothere\n", "FAILED   profile nothere: neither a file", 1, id="no-profile"
+        ),
+        pytest.param(
+            "policy: {gpu_budget: 3, decode: {min_replicas: 4}}\n",
+            "warning  policy.gpu_budget is 3, and min_replicas take 5 GPUs",
+            0,
+            id="a-minimum-beyond-the-budget",
+        ),
+    ],
+)
+def test_check_looks_at_what_the_pools_are_sized_with(
+    recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, says: str, code
+) -> None:
+    file = config_file(tmp_path, recorded)
+    file.write_text(file.read_text() + more)
+    assert main(["check", "--metrics-only", "-c", str(file)]) == code
+    assert says in capsys.readouterr().out
+
+
 def test_check_names_the_preset_that_would_fit(
     recorded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,7 +209,9 @@ def test_an_export_needs_a_server_and_a_model(
     [
         pytest.param({"--start": "yesterday"}, "no time", id="no-time"),
         pytest.param({"--start": "1h", "--end": "2h"}, "not before", id="backwards"),
-        pytest.param({"--preset": "vlm"}, "vlm", id="unknown-preset"),
+        pytest.param({"--end": "inf"}, "'inf' is no time", id="endless"),
+        pytest.param({"--step": "0.00001"}, "3e+07 steps", id="too-fine"),
+        pytest.param({"--preset": "vlm"}, "argument --preset: invalid", id="unknown-preset"),
         pytest.param({"--prometheus": "http://127.0.0.1:9"}, "cannot be reached", id="refused"),
         pytest.param({"--model": "absent"}, "nothing to export", id="nothing-there"),
     ],

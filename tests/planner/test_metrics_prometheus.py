@@ -14,6 +14,7 @@ from aiohttp import web
 from planner.metrics.config import MetricsConfig, make_source
 from planner.metrics.exposition import FleetCollector, FleetGauges, page
 from planner.metrics.past import Past, read_demand, read_past
+from policies.lengths import Lengths
 from policies.types import Observation, PerRole
 from replay.requests import Requests
 from replay.tally import Tally
@@ -61,6 +62,20 @@ async def observed(recorded: str) -> Observation:
     source = make_source(config(recorded))
     try:
         return await source.observe(NOW)
+    finally:
+        await source.close()
+
+
+async def test_prompts_of_which_only_the_mean_is_known_spread_as_configured(recorded: str) -> None:
+    """As on a stack without a histogram of prompt lengths."""
+    no_buckets = {"input_tokens_buckets": "absent_by_name"}
+    source = make_source(config(recorded, queries=no_buckets), input_length_cv=0.2)
+    past = await read_past(
+        config(recorded, queries=no_buckets), NOW - 60, NOW, 15, input_length_cv=0.2
+    )
+    try:
+        for seen in (await source.observe(NOW), past.observations[-1]):
+            assert seen.input_tokens == Lengths.lognormal(seen.input_tokens.mean, 0.2)
     finally:
         await source.close()
 

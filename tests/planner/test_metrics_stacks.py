@@ -103,7 +103,7 @@ async def observe_by_prometheus(stack: str, url: str) -> Observation:
 async def observe_by_scrape(stack: str, past: Past) -> Observation:
     async with serving() as pods:
         source = make_source(scraping(stack, pods.address, sorted(past[-1][1])))
-        for seconds, pages in past[-6:]:
+        for seconds, pages in past:
             pods.pages = pages
             seen = await source.observe(seconds)
         await source.close()
@@ -149,6 +149,11 @@ async def test_every_stack_gives_the_numbers_of_the_fleet(
         assert seen.kv_transfer.failures_per_second == 0
 
 
+def near(name: str) -> float | None:
+    """How far two sources may differ: the planner dates a sample when it reads it."""
+    return 0.05 if "arrival_dispersion" in name else None
+
+
 async def answers_of(stack: str, case: str, past: Past, url: str) -> tuple[Answers, Answers]:
     """The vectors of all queries: by a server, and by the planner itself on the same scrapes."""
     chosen = config(stack, case, url=url)
@@ -176,7 +181,7 @@ async def test_the_planner_evaluates_every_query_as_a_server_does(
     for name, vector in by_server.vectors.items():
         found = {tuple(sorted(s.labels.items())): s.value for s in by_planner.vectors[name]}
         wanted = {tuple(sorted(s.labels.items())): s.value for s in vector}
-        assert found == pytest.approx(wanted, nan_ok=True), name
+        assert found == pytest.approx(wanted, nan_ok=True, abs=near(name)), name
 
 
 async def test_one_page_for_all_pods_works_too() -> None:
@@ -218,5 +223,5 @@ async def test_both_sources_observe_the_same_of_the_same_fleet(stack: str, prome
     by_scrape = numbers_of(await observe_by_scrape(stack, record(stack)))
     assert by_prometheus.keys() == by_scrape.keys()
     for path, value in by_prometheus.items():
-        same = pytest.approx(value) if isinstance(value, float) else value
+        same = pytest.approx(value, abs=near(path)) if isinstance(value, float) else value
         assert by_scrape[path] == same, path

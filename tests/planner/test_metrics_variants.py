@@ -30,6 +30,7 @@ pytestmark = [
 # What the fleet of metrics_fleet.py did and held; bytes are 128 MiB for each request.
 FLEET = {
     "requests_per_second": 2.0,
+    "arrival_dispersion": 0.0,  # 30 in each 15 s
     "finished_per_second": 2.0,
     "demand_age_seconds": 0.0,
     "input_tokens_mean": 1000.0,

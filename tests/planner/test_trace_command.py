@@ -106,7 +106,9 @@ def test_a_shape_is_written_the_same_for_a_seed(
         pytest.param("inspect nothing.csv", "nothing.csv: cannot be read: No such", id="missing"),
         pytest.param("inspect own.csv --series api", "no series 'api'", id="series"),
         pytest.param("inspect own.csv --lengths long", "--lengths long: no file", id="lengths"),
-        pytest.param("inspect own.csv --png no/where.png", "cannot be drawn", id="picture-path"),
+        pytest.param(
+            "inspect own.csv --png no/where.png", "there is no folder no", id="picture-path"
+        ),
         pytest.param("inspect own.csv --profile none", "none", id="profile"),
         pytest.param("generate out.csv", "--shape --from", id="no-base"),
         pytest.param("generate out.csv --shape square", "invalid choice: 'square'", id="shape"),
@@ -117,7 +119,9 @@ def test_a_shape_is_written_the_same_for_a_seed(
         pytest.param("generate out.csv --from own.csv --cut 9:5", "ends before", id="empty-cut"),
         pytest.param("generate out.csv --from own.csv --thin 2", "not a share", id="thin"),
         pytest.param("generate out.csv --from own.csv --scale 0", "above 0", id="scale"),
-        pytest.param("generate no/out.csv --from own.csv", "cannot be written", id="out-path"),
+        pytest.param("generate no/out.csv --from own.csv", "there is no folder no", id="out-path"),
+        pytest.param("generate . --from own.csv", ". is a folder", id="out-folder"),
+        pytest.param("generate out.csv --from own.csv --scale 1e12", "100,000 copies", id="copies"),
         pytest.param(
             "generate out.csv --shape steady --rate 1e6", "add --scale 3e-04", id="too-many"
         ),

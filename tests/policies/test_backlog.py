@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from policies.backlog import Congestion, diagnose, drained, left_when_ready
-from policies.config import PolicySettings
+from policies.config import PolicySettings, Slo
 from policies.coupling import solve
 from policies.demand import Demand, Shape
 from policies.lengths import Lengths
@@ -69,6 +69,13 @@ def test_a_backlog_is_diagnosed_before_it_is_acted_on(seen, congestion, requests
     assert backlog.congestion is congestion
     assert tuple(backlog.requests) == requests
     assert (backlog.note is None) == (congestion is Congestion.NONE)
+
+
+def test_a_normal_queue_grows_with_an_objective_that_grows_with_the_prompt():
+    growing = PolicySettings(slo=Slo(ttft_seconds=0.1, ttft_seconds_per_input_token=0.001))
+    seen = replace(CALM, input_tokens=SHAPE.prompt_tokens, waiting_requests=PerRole(20.0, 0.0))
+    backlog = diagnose(seen, growing)  # 20 requests/s, each allowed 0.1 + 1.155 s: 12.55 are normal
+    assert backlog.requests.prefill == pytest.approx(20 - 12.55)
 
 
 def sized(**seen):

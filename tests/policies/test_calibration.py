@@ -11,7 +11,7 @@ from policies.demand import Demand, Shape
 from policies.evidence import Witness
 from policies.lengths import Lengths
 from policies.profile import builtin
-from policies.types import Latency, Observation, PerRole, PoolState
+from policies.types import Latency, Observation, PerRole, PoolState, Role
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
 SETTINGS = PolicySettings()
@@ -34,7 +34,8 @@ def truth(factor: PerRole[float]) -> Capacity:
 
 
 def observe(fleet: Capacity, random: np.random.Generator) -> Observation:
-    ttft = fleet.ttft_mean_seconds(SIZES) * random.lognormal(0, 0.1)
+    mean = fleet.prefill.mean_seconds(SIZES.prefill) + fleet.after_prefill_seconds(SIZES)
+    ttft = mean * random.lognormal(0, 0.1)
     itl = fleet.decode(SIZES.decode).itl_mean_seconds * random.lognormal(0, 0.02)
     return Observation(
         observed_at_seconds=0,
@@ -162,6 +163,12 @@ def test_a_pool_in_transition_teaches_nothing(pool):
     evidence = witness(seen, pools=PerRole(pool, pool)).evidence(UNCALIBRATED)
     assert tuple(evidence) == (None, None)
     assert learn(UNCALIBRATED, evidence, 15.0) == UNCALIBRATED
+
+
+def test_without_a_ready_decode_replica_ttft_tells_nothing_of_prefill():
+    down = POOLS.but(Role.DECODE, PoolState(desired_replicas=4, ready_replicas=0))
+    seen = observe(truth(PerRole(1.3, 1.3)), np.random.default_rng(0))
+    assert tuple(witness(seen, pools=down).evidence(UNCALIBRATED)) == (None, None)
 
 
 @pytest.mark.parametrize(

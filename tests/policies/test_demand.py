@@ -44,6 +44,18 @@ def test_prefill_work_is_the_mean_of_the_law_and_not_the_law_of_the_mean():
     assert work > 1.2 * prefill_seconds(PROFILE.prefill, shape.prompt_tokens.mean)
 
 
+@pytest.mark.parametrize("hit", [0.0, 0.3, 1.0])
+def test_mean_and_square_of_prefill_times_are_those_of_the_prompts_one_by_one(hit):
+    law, prompts = PROFILE.prefill, Lengths.lognormal(3000.0, 1.5)
+    shape = Shape(
+        prompt_tokens=prompts, prefix_hit_fraction=hit, output_tokens=Lengths((1.0,), (1.0,))
+    )
+    seconds = [law.seconds(n * (1 - hit), n * hit) for n in prompts.tokens]
+    weighed = list(zip(prompts.weights, seconds, strict=True))
+    assert shape.prefill_seconds_mean(law) == pytest.approx(sum(w * s for w, s in weighed))
+    assert shape.prefill_seconds_square(law) == pytest.approx(sum(w * s * s for w, s in weighed))
+
+
 def test_what_is_not_seen_keeps_its_last_known_value():
     known = Shape(
         prompt_tokens=Lengths((10.0,), (1.0,)),

@@ -135,6 +135,21 @@ def test_after_an_outage_nothing_scales_in_before_a_full_window():
     assert decision.target == PerRole(6, 3)
 
 
+@pytest.mark.parametrize("back", [3600.0, 30 * 86400.0])
+def test_a_clock_that_is_set_back_delays_scale_in_by_a_window_and_no_more(back):
+    memory, size, now = Memory(), PerRole(6, 3), 40 * 86400.0
+    for _ in range(10):
+        _, memory = ENGINE.decide(seen(now, 60.0), pools(*size), memory, now)
+        now += 15.0
+    targets, now = [], now - back
+    for _ in range(45):
+        decision, memory = ENGINE.decide(seen(now, 1.0), pools(*size), memory, now)
+        targets.append(decision.target)
+        now += 15.0
+    assert set(targets[:20]) == {size}  # 300 s
+    assert any(target.prefill < size.prefill for target in targets[20:])
+
+
 def test_a_rollout_lets_a_pool_grow_but_not_shrink():
     engine = Engine(PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0)))
     busy = pools(8, 1, rollout_in_progress=True)
@@ -187,7 +202,11 @@ def test_nothing_on_its_way_to_a_queue_is_cancelled():
         PoolState(desired_replicas=2, ready_replicas=2),
     )
     queued = seen(0, 20.0, waiting_requests=PerRole(3000.0, 0.0))
-    assert engine.decide(queued, on_their_way, Memory(), 0.0)[0].target.prefill == 12
+    decision, _ = engine.decide(queued, on_their_way, Memory(), 0.0)
+    assert decision.target.prefill == 12
+    kept = next(limiter for limiter in decision.limiters if limiter.name == "keep_for_queue")
+    assert kept.before.prefill < kept.after.prefill == 12
+    assert "a queue to work off" in kept.why
     calm = seen(0, 20.0)
     assert engine.decide(calm, on_their_way, Memory(), 0.0)[0].target.prefill < 12
 

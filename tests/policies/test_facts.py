@@ -65,10 +65,29 @@ def test_a_workload_s_own_floor_is_kept_and_named() -> None:
     assert decide(QUIET, (9, 9)).target == PerRole(1, 1)
     decision = decide(QUIET, (9, 9), {Role.DECODE: {"floor_replicas": 3}})
     assert decision.target == PerRole(1, 3)
-    assert names(decision)[-1] == "keep_floor"
+    told = "decode: the workload itself tolerates no less than 3 replicas"
+    assert told in decision.notes
     held = decide(QUIET, (1, 3), {Role.DECODE: {"floor_replicas": 3}})
-    assert held.hold.reason is HoldReason.FLOOR
-    assert "3 decode" in held.hold.detail
+    assert held.hold.reason is HoldReason.ALREADY_RIGHT
+    assert told in held.notes
+    assert told not in decide(BUSY, (9, 9), {Role.DECODE: {"floor_replicas": 3}}).notes
+
+
+def test_what_a_floor_keeps_is_taken_from_the_budget_of_the_other_role() -> None:
+    short = AT_ONCE.model_copy(update={"gpu_budget": 16})  # 8 replicas of two GPUs
+    free = decide(BUSY, (4, 4), settings=short)
+    assert sum(free.target) == 8
+    floor = free.target.prefill + 1
+    decision = decide(BUSY, (4, 4), {Role.PREFILL: {"floor_replicas": floor}}, settings=short)
+    assert decision.target == PerRole(floor, 8 - floor)
+
+
+def test_the_budget_holds_where_a_minimum_raises_one_role_and_a_guard_keeps_the_other() -> None:
+    """Decode was found below its minimum while prefill still waits to scale in."""
+    settings = PolicySettings(gpu_budget=20, decode=RoleSettings(min_replicas=8))
+    decision = decide(QUIET, (6, 4), settings=settings)
+    assert decision.target == PerRole(2, 8)
+    assert names(decision)[-1] == "fit_budget"
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -122,6 +141,16 @@ def test_stuck_replicas_are_no_supply_and_no_reason_to_ask_for_more() -> None:
     assert "ErrImagePull" in note
     held = decide(BUSY, tuple(decision.target), stuck)
     assert held.hold.reason is HoldReason.REPLICAS_STUCK
+
+
+def test_stuck_replicas_are_asked_for_still_and_paid_for_from_the_budget() -> None:
+    short = AT_ONCE.model_copy(update={"gpu_budget": 24})  # 12 replicas of two GPUs
+    wanted = decide(BUSY, (1, 1), settings=short).target
+    assert sum(wanted) == 12
+    stuck = {Role.PREFILL: {"stuck_replicas": wanted.prefill - 1}}
+    decision = decide(BUSY, (wanted.prefill, 1), stuck, settings=short)
+    assert sum(decision.target) <= 12
+    assert decision.target.decode > 1
 
 
 def test_what_is_not_needed_is_scaled_in_although_it_is_stuck() -> None:

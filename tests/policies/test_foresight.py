@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from policies.capacity import Capacity
 from policies.config import Guards, PolicySettings, RoleSettings, Slo
-from policies.coupling import Lattice, solve
+from policies.coupling import solve
 from policies.demand import Demand, Shape
 from policies.engine import Engine
 from policies.foresight import Foresight
+from policies.lattice import Lattice
 from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.profile import builtin

@@ -24,6 +24,7 @@ def context(current: int, wanted_ago: dict[float, int]) -> Context:
         current=pair,
         wanted=pair,
         planned=pair,
+        kept=pair,
         recent=recent,
         rises=NEVER_RISEN,
         gpus_per_replica=PerRole(1, 1),

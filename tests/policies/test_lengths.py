@@ -48,3 +48,32 @@ def test_condensed_samples_keep_the_mean_and_the_range(samples):
 def test_a_distribution_that_is_none_is_refused(tokens, weights):
     with pytest.raises(ValueError, match=r"weights|token counts"):
         Lengths(tokens, weights)
+
+
+lengths_of_any = st.lists(st.floats(0, 1e5), min_size=1, max_size=40).map(
+    lambda tokens: Lengths(tuple(sorted(tokens)), (1.0 / len(tokens),) * len(tokens))
+)
+
+
+@given(lengths_of_any, lengths_of_any, st.floats(0, 1))
+def test_pooled_lengths_keep_the_mean_and_their_order(older, newer, share):
+    pooled = older.pooled(newer, share)
+    assert pooled.mean == pytest.approx((1 - share) * older.mean + share * newer.mean, abs=1e-6)
+    assert list(pooled.tokens) == sorted(pooled.tokens)
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=2, max_size=60), st.data())
+def test_pooling_two_parts_of_samples_is_condensing_them_all(samples, data):
+    split = data.draw(st.integers(1, len(samples) - 1))
+    parts = (samples[:split], samples[split:])
+    older, newer = (Lengths(tuple(sorted(p)), (1 / len(p),) * len(p)) for p in parts)
+    pooled = older.pooled(newer, len(parts[1]) / len(samples))
+    condensed = Lengths.from_samples(np.array(samples))
+    assert pooled.tokens == pytest.approx(condensed.tokens, rel=1e-6, abs=1e-6)
+
+
+@given(lengths_of_any)
+def test_moments_are_means_of_powers(lengths):
+    tokens, weights = np.array(lengths.tokens), np.array(lengths.weights)
+    expected = [float(weights @ tokens**power) for power in (1, 2, 3, 4)]
+    assert lengths.moments == pytest.approx(expected)

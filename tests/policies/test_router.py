@@ -99,6 +99,14 @@ def test_it_scales_in_when_the_window_has_passed_and_not_before() -> None:
     assert targets == [3, 3, 3, 3, 3, 3, 1, 1]
 
 
+def test_sizes_from_before_the_clock_was_set_back_do_not_hold_it() -> None:
+    sizes, targets = ((9e9, 8),), []
+    for at in range(0, 400, 50):
+        decision, sizes = router().decide(seen(50.0, at), pool(3), Memory(), sizes, float(at))
+        targets.append(decision.target)
+    assert targets == [3, 3, 3, 3, 3, 3, 1, 1]
+
+
 def test_a_stale_rate_and_an_unreadable_pool_hold() -> None:
     decision, _ = router().decide(seen(500.0, 0.0), pool(1), Memory(), (), 61.0)
     assert decision.hold.reason is HoldReason.METRICS_STALE

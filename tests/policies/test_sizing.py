@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from policies.config import PolicySettings
@@ -35,3 +37,29 @@ def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fraction, p
     sizing = here.size()
     assert sizing.planned.prefill == 4
     assert sizing.lasting.prefill == prefill
+
+
+@pytest.mark.parametrize(
+    ("waiting", "kv_usage_fraction"),
+    [
+        pytest.param(PerRole(0.0, 4000.0), 1.0, id="at decode"),
+        pytest.param(PerRole(4000.0, 0.0), 0.3, id="before prefill"),
+    ],
+)
+def test_a_backlog_has_what_arrivals_leave_of_a_short_budget(waiting, kv_usage_fraction):
+    """Arrivals need a pair of their own; 4,000 that wait would take every other GPU there is."""
+    found = PerRole(4, 3).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
+
+    def sized(observation, gpu_budget):
+        engine = Engine(PROFILE, PolicySettings(calibrate=False, gpu_budget=gpu_budget))
+        _, memory = engine.decide(OBSERVED, found, Memory(), 0.0)
+        load = memory.loads[-1]
+        levels = Levels(now=load, ahead=load, newest=load)
+        here = Circumstances(observation, found, levels, memory, PROFILE, engine.settings)
+        return here.size().solution
+
+    arrivals = sized(OBSERVED, None)
+    queued = replace(OBSERVED, waiting_requests=waiting, kv_usage_fraction=kv_usage_fraction)
+    short = sized(queued, arrivals.gpus + 4)
+    assert short.gpus == arrivals.gpus + 4
+    assert all(got >= needed for got, needed in zip(short.replicas, arrivals.replicas, strict=True))

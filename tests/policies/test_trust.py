@@ -95,6 +95,27 @@ def test_a_long_outage_raises_the_pools_to_their_fallback(
     assert "connection refused" in why
 
 
+@pytest.mark.parametrize(
+    ("gpu_budget", "target"),
+    [
+        pytest.param(20, PerRole(4, 6), id="room for both"),
+        pytest.param(14, PerRole(3, 4), id="as much of both as there is room for"),
+        pytest.param(3, PerRole(1, 1), id="over the budget already: nothing is added or taken"),
+    ],
+)
+def test_the_fallback_keeps_the_gpu_budget(gpu_budget: int, target: PerRole[int]) -> None:
+    settings = PolicySettings(
+        gpu_budget=gpu_budget,
+        guards=Guards(fallback_after_seconds=600),
+        prefill=RoleSettings(fallback_replicas=4),
+        decode=RoleSettings(fallback_replicas=6),
+    )
+    engine = Engine(PROFILE, settings)  # two GPUs a replica
+    _, memory = engine.decide(seen(0, 2.0), pools(PerRole(1, 1)), Memory(), 0)
+    decision, _ = engine.decide(seen(700, None), pools(PerRole(1, 1)), memory, 700)
+    assert decision.target == target
+
+
 def test_without_a_fallback_an_outage_holds_for_ever() -> None:
     engine = Engine(PROFILE, PolicySettings())
     _, memory = engine.decide(seen(0, 2.0), pools(PerRole(3, 3)), Memory(), 0)

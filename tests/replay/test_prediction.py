@@ -10,7 +10,7 @@ from policies.config import PolicySettings
 from policies.demand import Demand, Shape
 from policies.engine import Engine
 from policies.lengths import Lengths
-from policies.profile import builtin
+from policies.profile import Profile, builtin
 from policies.types import PerRole
 from replay.fleet import Fleet
 from replay.physics import Physics
@@ -34,8 +34,10 @@ def poisson(rate: float, input_mean: float, output_mean: float, seconds: float) 
     return Requests(arrivals, lengths(input_mean, 1.0), lengths(output_mean, 0.8), np.zeros(count))
 
 
-def fleet_of(requests: Requests, size: PerRole[int], slowness: PerRole[float]) -> Fleet:
-    physics = Physics.from_profile(PROFILE, startup_seconds=PerRole(60.0, 60.0)).slowed(slowness)
+def fleet_of(
+    requests: Requests, size: PerRole[int], slowness: PerRole[float], profile: Profile = PROFILE
+) -> Fleet:
+    physics = Physics.from_profile(profile, startup_seconds=PerRole(60.0, 60.0)).slowed(slowness)
     return Fleet(Plant(physics, size), iter([requests]), SETTINGS.slo)
 
 
@@ -62,6 +64,31 @@ def test_predicted_attainment_agrees_with_the_plant(rate, prompt, answer, size):
     score = run(fleet_of(requests, size, PerRole(1.0, 1.0)), Static(size), tick_seconds=15)
     assert predicted.ttft_attainment == pytest.approx(score.ttft_attainment, abs=0.03)
     assert predicted.itl_attainment == pytest.approx(score.itl_attainment, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("egress", "ingress"),
+    [
+        pytest.param(3e9, 40e9, id="slow-cards-at-prefill"),
+        pytest.param(40e9, 6.5e9, id="slow-cards-at-decode"),
+    ],
+)
+def test_predicted_attainment_agrees_with_the_plant_where_cards_differ(egress, ingress):
+    size, requests = PerRole(6, 2), poisson(20, 3000, 120, seconds=1500)
+    cards = {"bytes_per_second": egress, "ingress_bytes_per_second": ingress}
+    profile = PROFILE.model_copy(update={"transfer": PROFILE.transfer.model_copy(update=cards)})
+    shape = Shape(
+        prompt_tokens=Lengths.from_samples(requests.input_tokens),
+        prefix_hit_fraction=0.0,
+        output_tokens=Lengths.from_samples(requests.output_tokens),
+    )
+    demand = Demand(load=shape.load_of(profile, 20), shape=shape)
+    capacity = Capacity(profile, SETTINGS, demand)
+    assert 0.5 < capacity.link_utilisation(size) < 0.8
+    fleet = fleet_of(requests, size, PerRole(1.0, 1.0), profile)
+    score = run(fleet, Static(size), tick_seconds=15)
+    predicted = capacity.expect(size).ttft_attainment
+    assert predicted == pytest.approx(score.ttft_attainment, abs=0.03)
 
 
 @dataclass

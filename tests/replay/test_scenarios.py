@@ -7,6 +7,7 @@ import pytest
 
 from policies.config import PolicySettings, RoleSettings, Slo
 from policies.profile import Profile, builtin
+from policies.ratio import RatioRange
 from policies.types import Binding, PerRole, Role
 from replay.baselines.registry import CONTENDERS
 from replay.physics import Physics
@@ -68,6 +69,20 @@ def play(where: Scene, policy: str = "coupled", steps: list | None = None) -> Sc
         contender.make(where, contender.knobs()),
         on_step=steps.append if steps is not None else None,
     )
+
+
+def test_a_ratio_range_holds_at_every_tick_while_the_load_rises():
+    traffic = requests(lambda t: 15.0 + 45.0 * (300 < t < 700), 3000, 100, 1500)
+    ratio = RatioRange(min_prefill_per_decode=1.0, max_prefill_per_decode=2.0)
+    steps: list = []
+    held = scene(traffic, PerRole(2, 1), settings=SETTINGS.model_copy(update={"ratio": ratio}))
+    play(held, steps=steps)
+    targets = [step.decision.target for step in steps if step.decision.target]
+    assert len(set(targets)) > 1
+    assert all(ratio.allows(target) for target in targets)
+    free: list = []
+    play(scene(traffic, PerRole(2, 1)), steps=free)
+    assert not all(ratio.allows(step.decision.target) for step in free if step.decision.target)
 
 
 def test_a_wave_of_long_prompts_adds_prefill_and_not_decode():

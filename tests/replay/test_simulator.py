@@ -82,7 +82,7 @@ def test_what_cannot_finish_is_given_up_after_an_hour():
     assert score.joint_attainment == 0.0
 
 
-@pytest.mark.parametrize("tick_seconds", [2.0, 10.0, 60.0, 100.0])
+@pytest.mark.parametrize("tick_seconds", [2.0, 10.0, 11.0, 25.0, 60.0, 100.0])
 def test_an_observation_shows_what_was_offered_at_any_pace(tick_seconds):
     seen = []
     run(

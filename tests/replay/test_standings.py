@@ -105,6 +105,20 @@ def test_a_sweep_does_not_change_the_plain_row():
     assert row.gpu_hours_over_bound_at_objective == pytest.approx(1.5)
 
 
+def test_a_headroom_of_its_own_is_no_sweep():
+    runs = [run("hpa", 1.0, 14.0, headroom=1.5), run("coupled", 1.0, 12.0)]
+    assert [(row.policy, row.gpu_hours) for row in standings(runs)] == [
+        ("hpa", 14.0),
+        ("coupled", 12.0),
+    ]
+
+
+def test_the_page_shows_the_first_seed_whatever_it_is():
+    runs = [run("hpa", 1.0, 14.0, headroom=1.5, seed=seed) for seed in (5, 6)]
+    page = html_page(standings(runs), runs, "")
+    assert page.count('"legendgroup":"hpa"') == 5, "one line in each of five panels"
+
+
 def test_the_table_marks_what_misses_the_objective():
     text = table_text(standings([run("coupled", 1.0, 12.0), run("hpa", 0.9, 9.0)]))
     coupled, hpa = text.splitlines()[2:4]

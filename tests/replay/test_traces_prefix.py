@@ -199,6 +199,11 @@ def test_bailian_partial_last_block_is_no_hit(tmp_path: Path) -> None:
             id="negative",
         ),
         pytest.param(
+            '{"timestamp": 5, "input_length": 1, "output_length": 0}',
+            "field output_length: 0; expected a whole number, 1 or more",
+            id="no-answer",
+        ),
+        pytest.param(
             '{"timestamp": NaN, "input_length": 1, "output_length": 5}',
             "field timestamp: nan",
             id="nan",

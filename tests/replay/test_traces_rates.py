@@ -70,6 +70,9 @@ def test_burstgpt_bad_line(tmp_path: Path) -> None:
     path = written(tmp_path, BURSTGPT, "5,ChatGPT,472,x,490,Conversation log")
     with pytest.raises(TraceError, match="line 2, field Response tokens: 'x'"):
         whole(open_trace(path))
+    path = written(tmp_path, BURSTGPT, "5,ChatGPT,0,18,18,Conversation log")
+    with pytest.raises(TraceError, match="line 2, field Request tokens: an answer to a prompt of"):
+        whole(open_trace(path))
 
 
 def test_a_made_up_burstgpt_is_doubted(tmp_path: Path) -> None:
@@ -289,6 +292,17 @@ def test_servegen_clients_without_lengths_keep_their_load(tmp_path: Path) -> Non
     assert len(requests) == 2 * 600 * 11
     assert set(requests.input_tokens) <= {10, 30}
     assert any("measured per client for 18% of the load (2 of 3" in note for note in trace.notes)
+
+
+def test_servegen_lengths_of_0_are_left_out(tmp_path: Path) -> None:
+    """Some clients of m-mid have calls without an answer; no fleet could serve those."""
+    lengths = {
+        0: lengths_of("{10: 1.0}", "{0: 0.9, 3: 0.1}"),
+        1: lengths_of("{20: 1.0}", "{0: 1.0}"),
+    }
+    requests = whole(open_trace(servegen_folder(tmp_path, {0: [1.0, 1.0], 1: [1.0, 1.0]}, lengths)))
+    assert {*requests.input_tokens} == {10}, "a client without any borrows the other's"
+    assert {*requests.output_tokens} == {3}
 
 
 def test_servegen_lengths_change_every_six_hours(tmp_path: Path) -> None:

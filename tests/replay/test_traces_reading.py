@@ -48,8 +48,10 @@ def test_a_file_starts_at_its_first_request(tmp_path: Path) -> None:
         pytest.param("3,ten,2", ["line 3, field input_tokens", "'ten'", "whole"], id="no-number"),
         pytest.param("3,,2", ["line 3, field input_tokens", "is empty"], id="empty-field"),
         pytest.param(
-            "3,10,-2", ["line 3, field output_tokens", "'-2'", "0 or more"], id="negative"
+            "3,10,-2", ["line 3, field output_tokens", "'-2'", "1 or more"], id="negative"
         ),
+        pytest.param("3,10,0", ["line 3, field output_tokens", "'0'"], id="no-answer"),
+        pytest.param("3,0,2", ["line 3, field input_tokens", "'0'"], id="no-prompt"),
         pytest.param("3,10,2.5", ["line 3, field output_tokens", "'2.5'", "whole"], id="fraction"),
         pytest.param("3,nan,2", ["line 3, field input_tokens", "'nan'"], id="nan"),
         pytest.param("inf,10,2", ["line 3, field arrival_seconds", "'inf'"], id="infinite-time"),
@@ -96,13 +98,13 @@ def test_more_cached_than_input_tokens_is_a_bad_line(tmp_path: Path) -> None:
 def test_exactly_the_bad_lines_are_skipped(
     bad: set[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    lines = [f"{i},{i},oops" if i in bad else f"{i},{i},1" for i in range(200)]
+    lines = [f"{i},{i + 1},oops" if i in bad else f"{i},{i + 1},1" for i in range(200)]
     trace = open_trace(written(tmp_path_factory.mktemp("bad"), HEADER, *lines), skip_bad_lines=True)
     if len(bad) == 200:
         with pytest.raises(TraceError, match="holds no requests; all 200 lines"):
             whole(trace)
         return
-    assert whole(trace).input_tokens.tolist() == [i for i in range(200) if i not in bad]
+    assert whole(trace).input_tokens.tolist() == [i + 1 for i in range(200) if i not in bad]
     assert trace.bad_lines == len(bad)
 
 
@@ -222,14 +224,14 @@ def test_a_compressed_file_reads_like_a_plain_one(tmp_path: Path) -> None:
 
 
 def test_a_truncated_compressed_file_is_an_error(tmp_path: Path) -> None:
-    rows = "".join(f"{i},{i * 7 % 1000},2\n" for i in range(300_000))
+    rows = "".join(f"{i},{i * 7 % 1000 + 1},2\n" for i in range(300_000))
     path = tmp_path / "trace.csv.gz"
     path.write_bytes(gzip.compress(f"{HEADER}\n{rows}".encode())[:-1000])
     with pytest.raises(TraceError, match="cannot be read: Compressed file ended"):
         whole(open_trace(path))
 
 
-COUNTS = arrays(np.int64, 50, elements=st.integers(0, 200_000))
+COUNTS = arrays(np.int64, 50, elements=st.integers(1, 200_000))
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,7 +1,7 @@
 // What the target is expected to do, and what one replica more or fewer of each role would change.
 
 const ROLES = ["prefill", "decode"];
-const WORDS = { ttft: "bound by TTFT", itl: "bound by ITL", kv_memory: "bound by KV memory", kv_link: "bound by the KV link", max_sequences: "bound by the engine's batch limit", minimum: "at its minimum" };
+const WORDS = { ttft: "bound by TTFT", itl: "bound by ITL", kv_memory: "bound by KV memory", kv_link: "bound by the KV link", max_sequences: "bound by the engine's batch limit", minimum: "at its minimum", ratio: "bound by the ratio of the roles" };
 const body = document.querySelector("#margins tbody");
 
 const size = ({ prefill, decode }) => `${prefill}+${decode}`;

@@ -17,6 +17,7 @@ from planner.metrics.phrases import (
     rank_gauge,
     rate,
     ratio,
+    samples,
     select,
     slope,
 )
@@ -128,6 +129,10 @@ _TRAFFIC = {
         ),
         meaning="requests accepted by the front end, at arrival; else ended plus piled up",
         excludes="requests refused before they are parsed",
+    ),
+    "arrival_dispersion": Signal(
+        (samples("dynamo_frontend_requests_started_total", MODELS),),
+        meaning="how bursty those arrivals are; where they are not counted unknown",
     ),
     "finished_per_second": Signal(
         (rate("dynamo_frontend_requests_total", MODELS),),

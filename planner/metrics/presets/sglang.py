@@ -20,6 +20,7 @@ from planner.metrics.phrases import (
     rank_gauge,
     rate,
     ratio,
+    samples,
     select,
 )
 from planner.metrics.preset import Preset, Signal
@@ -56,6 +57,10 @@ _TRAFFIC = {
         meaning="requests at the decode servers' HTTP front, where each arrives at once; "
         "else ended plus piled up",
         excludes="requests held by a gateway",
+    ),
+    "arrival_dispersion": Signal(
+        (samples("sglang:http_requests_total", f"{DECODE_PODS},{_ENDPOINTS}"),),
+        meaning="how bursty those arrivals are; where they are not counted unknown",
     ),
     "finished_per_second": Signal(
         (rate("sglang:num_requests_total", _DECODE),),

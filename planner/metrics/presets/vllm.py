@@ -21,6 +21,7 @@ from planner.metrics.phrases import (
     pods,
     rate,
     ratio,
+    samples,
     slope,
 )
 from planner.metrics.preset import Preset, Signal
@@ -47,6 +48,10 @@ _TRAFFIC = {
         ),
         meaning="requests taken by the production stack's router; else ended plus piled up",
         excludes="without that router: requests queued in front of the engines",
+    ),
+    "arrival_dispersion": Signal(
+        (samples("vllm:num_incoming_requests_total", 'model="$model"'),),
+        meaning="how bursty those arrivals are; without that router unknown",
     ),
     "finished_per_second": Signal(
         (rate("vllm:request_success_total", _DECODE),),

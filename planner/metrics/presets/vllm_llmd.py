@@ -18,6 +18,7 @@ from planner.metrics.phrases import (
     or_zero,
     plus,
     rate,
+    samples,
 )
 from planner.metrics.preset import Preset, Signal
 from planner.metrics.presets import versions, vllm
@@ -52,6 +53,11 @@ _PICKER = {
         "requests_per_second",
         tuple(rate(name, TARGET) for name in _COUNTS),
         meaning="requests taken by the endpoint picker",
+    ),
+    "arrival_dispersion": _before(
+        "arrival_dispersion",
+        tuple(samples(name, TARGET) for name in _COUNTS),
+        meaning="how bursty those arrivals are",
     ),
     "demand_age_seconds": _before(
         "demand_age_seconds",
