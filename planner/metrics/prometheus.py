@@ -61,8 +61,9 @@ class PrometheusEvaluator:
             for name, rows in part.rows.items()
         }
         vectors |= {name: vector for one in samples for name, vector in one.vectors.items()}
-        problems = [*part.problems, *(text for one in samples for text in one.problems)]
-        return Answers(vectors, tuple(dict.fromkeys(problems)), part.doubts)
+        found = [*part.problems, *(text for one in samples for text in one.problems)]
+        problems = tuple(text for text in dict.fromkeys(found) if text not in part.doubts)
+        return Answers(vectors, problems, part.doubts)
 
     async def evaluate_past(
         self,
