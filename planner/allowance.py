@@ -38,8 +38,11 @@ class Allowance:
         prefill, decode = pools
         if not (isinstance(prefill, PoolState) and isinstance(decode, PoolState)):
             return None
-        if self._known is not None and now_seconds < self._known[0] + self._every_seconds:
-            return self._known[1]
+        if self._known is not None:
+            read_at_seconds, known = self._known
+            # From the future is no reading of now: the clock was set back.
+            if read_at_seconds <= now_seconds < read_at_seconds + self._every_seconds:
+                return known
         found = PerRole(prefill, decode)
         claim = Claim(
             replicas=found.map(lambda pool: pool.desired_replicas),

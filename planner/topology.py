@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from planner.kube import Json
 from planner.placement import Node, Within
-from planner.workloads.kind import GPU_RESOURCES, dig, pod_gpus
+from planner.workloads.kind import GPU_RESOURCES, condition, dig, pod_gpus
 from policies.config import Section
 
 
@@ -60,7 +60,11 @@ def free_nodes(nodes: Iterable[Json], pods: Iterable[Json], levels: Sequence[str
     found = []
     for node in nodes:
         labels = dig(node, "metadata", "labels") or {}
-        if dig(node, "spec", "unschedulable") or any(level not in labels for level in levels):
+        if (
+            _is_down(node)
+            or dig(node, "spec", "unschedulable")
+            or any(level not in labels for level in levels)
+        ):
             continue
         name = str(dig(node, "metadata", "name"))
         allocatable = dig(node, "status", "allocatable") or {}
@@ -68,6 +72,11 @@ def free_nodes(nodes: Iterable[Json], pods: Iterable[Json], levels: Sequence[str
         domain = tuple(str(labels[level]) for level in levels)
         found.append(Node(name, max(0, gpus - taken[name]), domain))
     return found
+
+
+def _is_down(node: Json) -> bool:
+    """Whether the node is not ready or silent: its pods leave it, and its GPUs are nobody's."""
+    return any(condition(node, "Ready", status) for status in ("False", "Unknown"))
 
 
 def gpus_waiting(pods: Iterable[Json], namespace: str) -> int:

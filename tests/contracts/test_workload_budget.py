@@ -126,6 +126,13 @@ def test_a_cordoned_node_is_not_free():
     assert headroom([node("a", 8, "1", unschedulable=True)], [], Gang(1, 4)).gpus == 0
 
 
+@pytest.mark.parametrize("status", ["False", "Unknown"])
+def test_a_node_that_is_down_is_not_free(status):
+    down = node("a", 8, "1") | {"status": {"conditions": [{"type": "Ready", "status": status}]}}
+    down["status"]["allocatable"] = node("a", 8, "1")["status"]["allocatable"]
+    assert headroom([down], [], Gang(1, 4)).gpus == 0
+
+
 def in_block(name: str, gpus: int, block: str, rack: str) -> dict:
     found = node(name, gpus, rack)
     found["metadata"]["labels"]["block"] = block
@@ -282,6 +289,15 @@ async def test_it_is_read_as_seldom_as_configured_and_stays_a_total(api_server):
     assert (await reader.read(smaller, 29.0)).gpus == 20
     assert len(server.log) == 1
     await reader.read(POOLS, 31.0)
+    assert len(server.log) == 2
+
+
+async def test_it_is_read_anew_when_the_clock_was_set_back(api_server):
+    server, kube = api_server
+    server.put(QUEUES, queue("team", limit=20, quota=20, used=16, fixed=16))
+    reader = allowance(kube)
+    await reader.read(POOLS, 3600.0)
+    await reader.read(POOLS, 0.0)
     assert len(server.log) == 2
 
 
