@@ -35,16 +35,21 @@ class Deployment(PoolKind):
         desired = count(found, "spec", "replicas")
         held = count(found, "status", "replicas")
         failed = condition(found, "ReplicaFailure")
+        rolling = held > count(found, "status", "updatedReplicas")
+        paused = rolling and bool(dig(found, "spec", "paused"))
         return Reading(
             desired=desired,
             ready=count(found, "status", "readyReplicas"),
             write=Write(target=target),
             pods=PodSet(selector=selector_text(dig(found, "spec", "selector"))),
             gpus_per_replica=pod_gpus(dig(found, "spec", "template", "spec")),
-            rollout_in_progress=held > count(found, "status", "updatedReplicas"),
+            rollout_in_progress=rolling,
             # Pods that the API server refuses to create, for quota or admission.
             refused=max(0, desired - held) if failed else 0,
             by_deletion_cost=True,
             # False when it has not got ahead for progressDeadlineSeconds.
-            problems=amiss(found, when_true=("ReplicaFailure",), when_false=("Progressing",)),
+            problems=(
+                *amiss(found, when_true=("ReplicaFailure",), when_false=("Progressing",)),
+                *(("it is paused in a rollout: resume it, else nothing is scaled in",) * paused),
+            ),
         )

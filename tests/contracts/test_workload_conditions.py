@@ -61,6 +61,21 @@ def test_conditions_that_waiting_does_not_mend_are_told(name, kind, status, reas
 
 
 @pytest.mark.parametrize(
+    ("updated", "told"),
+    [
+        pytest.param(1, ("it is paused in a rollout: resume it, else nothing is scaled in",)),
+        pytest.param(START[Role.DECODE], (), id="a-pause-alone-does-not-stop-scaling"),
+    ],
+)
+def test_a_rollout_that_waits_for_somebody_is_told(updated, told) -> None:
+    def change(found: Json) -> None:
+        found["spec"]["paused"] = True
+        found["status"]["updatedReplicas"] = updated
+
+    assert read("deployment", change).problems == told
+
+
+@pytest.mark.parametrize(
     ("name", "change", "after"),
     [
         pytest.param("leaderworkerset", {"startupPolicy": "LeaderCreated"}, (), id="at-once"),
