@@ -6,16 +6,17 @@ from contextlib import nullcontext
 
 import pytest
 from conftest import stages_of
-from workload_scene import START, pods_of
+from workload_scene import pods_of
 from workload_stages import NOW
 
 from planner.journal import Record
 from planner.kube import PODS, KubeError, Resource, Target
 from planner.workloads.config import make_router
 from planner.workloads.deletion import COST
+from planner.workloads.deployment import Deployment
 from planner.workloads.notices import ANNOTATION, EVENTS, Notices
 from planner.workloads.readiness import cluster_checks
-from policies.types import Decision, Hold, HoldReason, Observation, PerRole, PoolState, Role
+from policies.types import Decision, Hold, HoldReason, Observation, PerRole, PoolState
 
 GROUPS = Resource("workloads.x-k8s.io", "v1alpha2", "rolebasedgroups")
 OF_GROUPS = pytest.mark.parametrize("bare", stages_of("rolebasedgroup"), indirect=True)
@@ -145,8 +146,17 @@ async def test_the_check_finds_all_that_the_role_grants(stage) -> None:
 
 @OF_DEPLOYMENTS
 async def test_a_front_end_is_read_and_scaled_under_the_role(stage) -> None:
-    await stage.regrant(router={"kind": "Deployment", "name": "m-prefill"})
+    labels = {"app": "m-frontend"}
+    container = {"name": "main", "image": "none"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    front_end = {
+        "metadata": {"namespace": stage.namespace, "name": "m-frontend"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
+    }
+    await stage.admin.create(Deployment.resource, stage.namespace, front_end)
+    await stage.regrant(router={"kind": "Deployment", "name": "m-frontend"})
     pool = make_router(stage.config, stage.planner)
-    assert (await pool.read(NOW)).desired_replicas == START[Role.PREFILL]
+    assert (await pool.read(NOW)).desired_replicas == 2
     assert await pool.scale(6) is None
-    assert (await stage.counts()).prefill == 6
+    target = Target(Deployment.resource, stage.namespace, "m-frontend")
+    assert (await stage.admin.get(target))["spec"]["replicas"] == 6
