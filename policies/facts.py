@@ -74,14 +74,18 @@ def with_leads(settings: PolicySettings, leads: PerRole[float | None]) -> Policy
 
 
 def at_least(settings: PolicySettings, least: PerRole[int]) -> PolicySettings:
-    """Raise each role's minimum."""
+    """Raise each role's minimum, and its maximum where that is lower still."""
     roles = {
-        role.value: settings.roles[role].model_copy(
-            update={"min_replicas": max(settings.roles[role].min_replicas, least[role])}
+        role.value: each.model_copy(
+            update={
+                "min_replicas": least[role],
+                "max_replicas": max(each.max_replicas, least[role]),
+            }
         )
-        for role in Role
+        for role, each in settings.roles.items()
+        if least[role] > each.min_replicas
     }
-    return settings.model_copy(update=roles)
+    return settings.model_copy(update=roles) if roles else settings
 
 
 def floored(settings: PolicySettings, found: PerRole[PoolState]) -> PolicySettings:
@@ -89,17 +93,7 @@ def floored(settings: PolicySettings, found: PerRole[PoolState]) -> PolicySettin
 
     It will be there whatever is asked for, so the other role and the budget have to do with it.
     """
-    roles = {
-        role.value: settings.roles[role].model_copy(
-            update={
-                "min_replicas": max(settings.roles[role].min_replicas, pool.floor_replicas),
-                "max_replicas": max(settings.roles[role].max_replicas, pool.floor_replicas),
-            }
-        )
-        for role, pool in found.items()
-        if pool.floor_replicas > settings.roles[role].min_replicas
-    }
-    return settings.model_copy(update=roles) if roles else settings
+    return at_least(settings, found.map(lambda pool: pool.floor_replicas))
 
 
 def floor_notes(

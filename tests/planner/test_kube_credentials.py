@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +47,21 @@ async def refused(api: Kube) -> str:
     return str(caught.value)
 
 
-async def test_credentials_that_expired_are_read_anew_and_only_once(tmp_path: Path) -> None:
-    guarding, file = Guarding(), tmp_path / "kubeconfig"
-    app = web.Application()
+@contextlib.asynccontextmanager
+async def connected(file: Path) -> AsyncIterator[tuple[Guarding, TestServer, Kube]]:
+    """A guarding server, and a client that reads what is accepted from a file."""
+    guarding, app = Guarding(), web.Application()
     app.router.add_get("/{path:.*}", guarding.answer)
     async with TestServer(app) as server:
         write(file, server, "old")
         api = await connect(KubeSettings(kubeconfig=file))
+        yield guarding, server, api
+        await api.close()
+
+
+async def test_credentials_that_expired_are_read_anew_and_only_once(tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    async with connected(file) as (guarding, server, api):
         await api.get(POD)
         guarding.accepted = "new"
         write(file, server, "new")
@@ -61,17 +71,11 @@ async def test_credentials_that_expired_are_read_anew_and_only_once(tmp_path: Pa
         guarding.asked.clear()
         assert "does not accept the planner's credentials" in await refused(api)
         assert guarding.asked == ["new"] * 2
-        await api.close()
 
 
 async def test_credentials_that_cannot_be_read_anew_are_named(tmp_path: Path) -> None:
-    guarding, file = Guarding(), tmp_path / "kubeconfig"
-    app = web.Application()
-    app.router.add_get("/{path:.*}", guarding.answer)
-    async with TestServer(app) as server:
-        write(file, server, "old")
-        api = await connect(KubeSettings(kubeconfig=file))
+    file = tmp_path / "kubeconfig"
+    async with connected(file) as (guarding, _, api):
         guarding.accepted = "new"
         file.unlink()
         assert "the credentials cannot be read anew: no way to reach" in await refused(api)
-        await api.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from aiohttp import web
 from planner.metrics.config import MetricsConfig, make_source
 from planner.metrics.prometheus import PrometheusEvaluator
 from policies.dispersion import MOST_DISPERSION, dispersion
+from policies.types import Observation
 
 NOW = 1_700_000_000.0
 COUNTER = "dynamo_frontend_requests_started_total"
@@ -98,6 +99,21 @@ async def serve(app: web.Application) -> tuple[web.AppRunner, str]:
     return runner, f"http://{host}:{port}"
 
 
+async def observed_of(
+    answer: Callable[[web.Request], Awaitable[web.Response]], query: str
+) -> Observation:
+    """What is observed of a server that answers so, with a query for the dispersion."""
+    app = web.Application()
+    app.router.add_get("/api/v1/query", answer)
+    runner, url = await serve(app)
+    queries = {"requests_per_second": "sum(x)", "arrival_dispersion": query}
+    source = make_source(config(url=url, preset="custom", queries=queries))
+    seen = await asyncio.wait_for(source.observe(NOW), 10)
+    await source.close()
+    await runner.cleanup()
+    return seen
+
+
 @pytest.mark.parametrize("kind", CLUMPS)
 async def test_the_planners_own_reads_tell_it_too(kind: str) -> None:
     counters = [points[:60] for points in read_at(kind, [0.0] * FRONT_ENDS)]
@@ -158,14 +174,7 @@ async def test_a_server_that_answers_no_samples_leaves_everything_else_known(
         row = {"metric": {"pd_planner_query": "requests_per_second/0"}, "value": [NOW, "7"]}
         return web.json_response({"status": "success", "data": {"result": [row]}})
 
-    app = web.Application()
-    app.router.add_get("/api/v1/query", answer)
-    runner, url = await serve(app)
-    queries = {"requests_per_second": "sum(x)", "arrival_dispersion": "x[5m]"}
-    source = make_source(config(url=url, preset="custom", queries=queries))
-    seen = await source.observe(NOW)
-    await source.close()
-    await runner.cleanup()
+    seen = await observed_of(answer, "x[5m]")
     assert seen.requests_per_second == 7
     assert seen.arrival_dispersion is None
     assert any(says in problem for problem in seen.problems)
@@ -176,14 +185,7 @@ async def test_a_query_for_the_number_itself_is_capped_as_well() -> None:
         row = {"metric": {"pd_planner_query": "arrival_dispersion/0"}, "value": [NOW, "1e9"]}
         return web.json_response({"status": "success", "data": {"result": [row]}})
 
-    app = web.Application()
-    app.router.add_get("/api/v1/query", answer)
-    runner, url = await serve(app)
-    queries = {"requests_per_second": "sum(x)", "arrival_dispersion": "max(recorded)"}
-    source = make_source(config(url=url, preset="custom", queries=queries))
-    seen = await asyncio.wait_for(source.observe(NOW), 10)
-    await source.close()
-    await runner.cleanup()
+    seen = await observed_of(answer, "max(recorded)")
     assert seen.arrival_dispersion == MOST_DISPERSION
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
+from silent_server import silent
 
 from planner.metrics.config import MetricsConfig, make_source
 from policies.types import Observation, PerRole, Trust
@@ -124,20 +124,9 @@ async def test_a_refused_connection_is_unknown_without_retries() -> None:
 
 
 async def test_a_silent_server_is_unknown_at_the_deadline() -> None:
-    connected = asyncio.Event()
-    writers: list[asyncio.StreamWriter] = []
-
-    async def keep_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        connected.set()
-
-    server = await asyncio.start_server(keep_silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    seen = await observe(f"http://127.0.0.1:{port}", deadline_seconds=0.3)
-    assert connected.is_set()
-    for writer in writers:
-        writer.close()
-    server.close()
+    async with silent() as (url, connected):
+        seen = await observe(url, deadline_seconds=0.3)
+        assert connected.is_set()
     assert_unknown(seen)
     assert "did not answer within 0.3 s" in seen.problems[0]
 

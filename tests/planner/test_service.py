@@ -5,6 +5,7 @@ import signal
 import aiohttp
 import pytest
 from aiohttp import web
+from silent_server import silent
 from structlog.testing import capture_logs
 
 from planner import service
@@ -90,30 +91,17 @@ async def test_a_cancellation_from_outside_is_not_taken_for_a_signal() -> None:
 
 
 async def test_a_signal_is_heard_while_a_slow_server_is_asked_for_the_past() -> None:
-    asked = asyncio.Event()
-    writers: list[asyncio.StreamWriter] = []
-
-    async def keep_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        asked.set()
-
-    server = await asyncio.start_server(keep_silent, "127.0.0.1", 0)
-    config = config_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    ports = Ports(
-        metrics=ScriptedMetrics([BLIND]),
-        workload=InMemoryWorkload(PerRole(1, 1)),
-        clock=WallClock(),
-    )
-    served = asyncio.create_task(serve(config, load_profile(config.profile), ports, None))
-    try:
-        async with asyncio.timeout(10.0):
-            await asked.wait()
-            os.kill(os.getpid(), signal.SIGTERM)
-            await served
-    finally:
-        for writer in writers:
-            writer.close()
-        server.close()
+    async with silent() as (url, asked), asyncio.timeout(10.0):
+        config = config_of(url)
+        ports = Ports(
+            metrics=ScriptedMetrics([BLIND]),
+            workload=InMemoryWorkload(PerRole(1, 1)),
+            clock=WallClock(),
+        )
+        served = asyncio.create_task(serve(config, load_profile(config.profile), ports, None))
+        await asked.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await served
 
 
 @pytest.mark.parametrize("failure", [KeyError("odd"), TimeoutError()], ids=["a-bug", "slow"])
