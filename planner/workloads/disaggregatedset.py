@@ -13,6 +13,7 @@ from planner.workloads.kind import (
     PoolKind,
     Reading,
     Write,
+    asked,
     count,
     dig,
     named_item,
@@ -50,7 +51,7 @@ class DisaggregatedSet(PoolKind):
                 item_name=self.role,
             )
         return Reading(
-            desired=count(role, "spec", "replicas"),
+            desired=asked(role, "spec", "replicas"),
             ready=None,
             write=write,
             pods=PodSet(

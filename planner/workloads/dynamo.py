@@ -15,6 +15,7 @@ from planner.workloads.kind import (
     UnexpectedShapeError,
     Write,
     amiss,
+    asked,
     condition,
     count,
     dig,
@@ -58,7 +59,7 @@ class DynamoGraphDeployment(PoolKind):
         )
         ready = status.get("readyReplicas", status.get("availableReplicas"))
         return Reading(
-            desired=count(component, "replicas"),
+            desired=asked(component, "replicas"),
             ready=int(ready) if ready is not None else None,
             write=Write(target=adapter)
             if adapted

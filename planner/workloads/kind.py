@@ -58,6 +58,7 @@ class PodSet:
 class Reading:
     """What an object says about the pool that it holds.
 
+    `desired` is None where the object leaves the count to its controller: unknown, and not 0.
     `ready` is None where the object does not count whole replicas: the pods are counted then.
     `refused` replicas were asked for and cannot even be created. `writer` names another autoscaler
     that the object itself configures. `by_deletion_cost` says that its controller asks the pods'
@@ -65,7 +66,7 @@ class Reading:
     starts; the wait is part of its lead time.
     """
 
-    desired: int
+    desired: int | None
     ready: int | None
     write: Write
     pods: PodSet
@@ -173,6 +174,12 @@ def dig(found: Json, *path: str) -> Any:  # noqa: ANN401 - JSON
 def count(found: Json, *path: str) -> int:
     """A count that controllers leave out when it is 0."""
     return int(dig(found, *path) or 0)
+
+
+def asked(found: Json, *path: str) -> int | None:
+    """A count that its author may leave out, which is no 0: None then."""
+    value = dig(found, *path)
+    return None if value is None else int(value)
 
 
 def condition(found: Json, kind: str, status: str = "True") -> Json | None:

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from planner.kube import PODS, Json, Kube, KubeError, Target
 from planner.workloads.advice import Advice
 from planner.workloads.deletion import DeletionOrder, WorkOfPods
-from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, count, dig
+from planner.workloads.kind import PoolKind, Reading, UnexpectedShapeError, Write, count, dig
 from planner.workloads.patch import is_conflict, patch_of
 from planner.workloads.pods import Census, take_census
 from planner.workloads.writers import find_autoscaler, find_owner, last_manager
@@ -123,6 +123,8 @@ class ObjectPool:
         """Read the object, and its scale where that is what will be written."""
         found, reading = await self._read_object(self._kind, self.target)
         if not reading.write.via_scale:
+            if reading.desired is None:
+                raise UnexpectedShapeError(_unset(reading.write))
             version = dig(found, "metadata", "resourceVersion")
             return Seen(found, reading, reading.desired, version)
         scale = await self._api.get(reading.write.target, "scale")
@@ -197,6 +199,16 @@ class ObjectPool:
             return False
         ours = {self._known, *self._asked}
         return desired not in ours and not self._advice.followed(ours, desired, now_seconds)
+
+
+def _unset(write: Write) -> str:
+    """Say that a count is left to a controller, which makes 1, none or what there was of it."""
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in write.path)
+    item = f" (of {write.item_name})" if write.item_name else ""
+    return (
+        f"{write.target} sets no replicas at {path}{item}, so how many are wanted is unknown; "
+        "set the number that is to run, and the planner changes it from there"
+    )
 
 
 def _state(seen: Seen, census: Census, other_writer: str | None) -> PoolState:

@@ -16,6 +16,7 @@ from planner.workloads.kind import (
     UnexpectedShapeError,
     Write,
     amiss,
+    asked,
     count,
     dig,
     named_item,
@@ -69,7 +70,7 @@ class StormService(PoolKind):
         index, role = named_item(found, _ROLES, name)
         size = int(role.get("podGroupSize") or 1)
         return Reading(
-            desired=count(role, "replicas"),
+            desired=asked(role, "replicas"),
             ready=count(status_of(found, name), "readyReplicas"),
             write=Write(
                 target=target, via_scale=False, path=(*_ROLES, index, "replicas"), item_name=name

@@ -11,7 +11,7 @@ from workload_scenes import SCENES
 from planner.kube import Json
 from planner.workloads.config import WorkloadConfig
 from planner.workloads.kind import Reading
-from policies.types import Role
+from policies.types import PerRole, Role, Unavailable
 
 
 def read(name: str, change, role: Role = Role.DECODE) -> Reading:
@@ -22,6 +22,38 @@ def read(name: str, change, role: Role = Role.DECODE) -> Reading:
     found = next(found for _, found in scene.objects if found["metadata"]["name"] == kind.name)
     change(found)
     return kind.reading(found, kind.target("llm"))
+
+
+def _named(items: list[Json], name: str) -> Json:
+    return next(item for item in items if item["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("bare", "decode"),
+    [
+        pytest.param(("double", name), find, id=name)
+        for name, find in {
+            "dynamo-v1beta1": lambda spec: _named(spec["components"], "Decode"),
+            "dynamo-v1alpha1": lambda spec: spec["services"]["Decode"],
+            "stormservice-pool": lambda spec: _named(spec["template"]["spec"]["roles"], "decode"),
+            "disaggregatedset-static": lambda spec: _named(spec["roles"], "decode")["spec"],
+        }.items()
+    ],
+    indirect=["bare"],
+)
+async def test_a_count_that_the_object_leaves_out_is_unknown_and_not_0(stage, decode) -> None:
+    """What an operator makes of it is its own affair: 1, nothing, or what there was before."""
+    resource, main = stage.scene.objects[0]
+    await stage.change(
+        lambda server: decode(server.at(resource, main["metadata"]["name"])["spec"]).pop("replicas")
+    )
+    pools = await stage.read()
+    assert isinstance(pools.decode, Unavailable)
+    assert "sets no replicas at .spec." in pools.decode.why
+    assert "so how many are wanted is unknown; set the number" in pools.decode.why
+    failures = await stage.workload.scale(PerRole(4, 7))
+    assert Role.DECODE in {failure.role for failure in failures}
+    assert not any("decode" in str(body).lower() for _, body in stage.server.writes())
 
 
 def condition(kind: str, status: str, reason: str = "") -> dict[str, str]:
