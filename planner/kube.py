@@ -148,6 +148,7 @@ class Kube:
         self._renew = renew
         self._renewing = asyncio.Lock()
         self._renewed_at = -math.inf  # on the event loop's clock
+        self._kinds: dict[Resource, str] = {}
 
     async def get(self, target: Target, subresource: str = "") -> Json:
         """Read one object, or a subresource of it such as `scale`."""
@@ -187,6 +188,20 @@ class Kube:
     async def create(self, resource: Resource, namespace: str | None, body: Json) -> Json:
         """Create one object."""
         return await self._request(_Call("create", resource, namespace, body=body))
+
+    async def kind_of(self, resource: Resource) -> str | None:
+        """What the server calls one object of a resource; None where it does not say.
+
+        A plural tells no kind: `policies` are of kind Policy, and `gateways` of kind Gateway.
+        """
+        if resource not in self._kinds:
+            served = await self._request(
+                _Call("get", Resource(resource.group, resource.version, ""), None)
+            )
+            for each in served.get("resources") or ():
+                known = Resource(resource.group, resource.version, str(each.get("name")))
+                self._kinds[known] = str(each.get("kind"))
+        return self._kinds.get(resource)
 
     async def close(self) -> None:
         """Release connections; closing twice is harmless."""

@@ -53,16 +53,21 @@ async def find_autoscaler(api: Kube, targets: tuple[Target, ...]) -> str | None:
                 continue
             raise
         for each in found:
-            if any(_aims_at(each, target) for target in targets):
-                return f"{label} {dig(each, 'metadata', 'name')}"
+            for target in targets:
+                if await _aims_at(api, each, target):
+                    return f"{label} {dig(each, 'metadata', 'name')}"
     return None
 
 
-def _aims_at(autoscaler: Json, target: Target) -> bool:
-    """Compare names and kinds; `Deployment` is KEDA's default kind."""
+async def _aims_at(api: Kube, autoscaler: Json, target: Target) -> bool:
+    """Compare names and kinds; `Deployment` is KEDA's default kind.
+
+    The server is asked for the kind only where the names are the same, and once.
+    """
     reference = dig(autoscaler, "spec", "scaleTargetRef") or {}
-    plural = str(reference.get("kind") or "Deployment").lower() + "s"
-    return reference.get("name") == target.name and plural == target.resource.plural
+    if reference.get("name") != target.name:
+        return False
+    return str(reference.get("kind") or "Deployment") == await api.kind_of(target.resource)
 
 
 def last_manager(found: Json) -> str:

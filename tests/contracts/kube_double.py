@@ -23,6 +23,8 @@ _OBJECT = re.compile(
     r"(?:/(?P<name>[^/]+))?(?:/(?P<subresource>[^/]+))?$"
 )
 _UNKNOWN_PATH = "404 page not found\n"
+_GROUP = re.compile(r"/apis?/(?:(?P<group>[^/]+)/)?(?P<version>v[^/]+)$")
+_KINDS = {"statefulsets": "StatefulSet"}  # of the others, what `str.title` makes of the plural
 Key = tuple[str, str, str | None, str]  # group, plural, namespace, name
 Admission = Callable[[Json, Json], str | None]
 
@@ -47,6 +49,7 @@ class ApiServer:
         self.after_patch: Callable[[Key, Json], None] | None = None
         self.admission: dict[str, Admission] = {}
         self.granted: list[Json] | None = None
+        self.kinds = dict(_KINDS)
         self.log: list[tuple[str, str, Any]] = []
         self.url = ""
         self.stale: dict[Key, Json] = {}
@@ -105,10 +108,9 @@ class ApiServer:
             return kmock.Response(payload=body, status=refusal.code, headers=refusal.headers)
 
     def _answer(self, method: str, path: str, request: kmock.Request) -> Json:
-        for fault in list(self.faults):
-            if re.search(fault[0], f"{method} {path}"):
-                self.faults.remove(fault)
-                raise fault[1]
+        self._fail_as_told(method, path)
+        if group := _GROUP.fullmatch(path):
+            return self._discovered(group["group"] or "", group["version"])
         found = _OBJECT.match(path)
         parts = found.groupdict() if found else {}
         served = (parts.get("group") or "", parts.get("version"), parts.get("plural"))
@@ -134,6 +136,23 @@ class ApiServer:
             return self._patched(key, parts["subresource"], request)
         shown = self.stale.get(key, self.objects[key])
         return _scale_of(shown) if parts["subresource"] == "scale" else shown
+
+    def _fail_as_told(self, method: str, path: str) -> None:
+        for fault in list(self.faults):
+            if re.search(fault[0], f"{method} {path}"):
+                self.faults.remove(fault)
+                raise fault[1]
+
+    def _discovered(self, group: str, version: str) -> Json:
+        """Which resources a group has, as everybody may ask."""
+        plurals = [plural for *served, plural in self.served if served == [group, version]]
+        if not plurals:
+            raise RefusalError(404, _UNKNOWN_PATH)
+        names = [(plural, self.kinds.get(plural, plural[:-1].title())) for plural in plurals]
+        return {
+            "kind": "APIResourceList",
+            "resources": [{"name": plural, "kind": kind} for plural, kind in names],
+        }
 
     def _authorise(self, method: str, parts: dict[str, Any], user: str | None) -> None:
         if self.granted is None or "plural" not in parts or user == "Bearer admin":

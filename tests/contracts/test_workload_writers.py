@@ -7,6 +7,7 @@ from deployments import DEPLOYMENTS, NOW
 
 from planner.journal import Record
 from planner.kube import Resource
+from planner.workloads.config import WorkloadConfig, make_workload
 from policies.types import Decision, Observation, PerRole, Role, Unavailable
 
 AUTOSCALERS = [
@@ -47,6 +48,50 @@ async def test_another_autoscaler_is_named_and_not_fought(pair, resource, refere
     failures = await workload.scale(PerRole(2, 6))
     assert [failure.role for failure in failures] == ([Role.DECODE] if writer else [])
     assert len(server.writes()) == (0 if writer else 1)
+
+
+PROXIES = Resource("example.com", "v1", "inferenceproxies")
+
+
+@pytest.mark.parametrize(
+    ("aims_at", "writer"),
+    [
+        pytest.param("InferenceProxy", "HorizontalPodAutoscaler mine", id="irregular-plural"),
+        pytest.param("InferenceProxies", None, id="no-kind-of-its"),
+    ],
+)
+async def test_an_autoscaler_is_seen_whatever_the_plural_of_its_target(api_server, aims_at, writer):
+    server, kube = api_server
+    server.serve(PROXIES, scale=True)
+    server.kinds["inferenceproxies"] = "InferenceProxy"
+    status = {"replicas": 2, "selector": "app=proxy"}
+    for role in Role:
+        meta = {"namespace": "llm", "name": str(role)}
+        server.put(PROXIES, {"metadata": meta, "spec": {"replicas": 2}, "status": status})
+    reference = {"kind": aims_at, "name": "decode"}
+    meta = {"namespace": "llm", "name": "mine"}
+    hpas = Resource("autoscaling", "v2", "horizontalpodautoscalers")
+    server.put(hpas, {"metadata": meta, "spec": {"scaleTargetRef": reference}})
+    scale = {"kind": "scale", "group": "example.com", "version": "v1", "plural": PROXIES.plural}
+    pools = {str(role): {**scale, "name": str(role)} for role in Role}
+    config = WorkloadConfig.model_validate({"namespace": "llm", **pools})
+    workload = make_workload(config, kube)
+    for _ in range(2):
+        assert (await workload.read(NOW)).decode.other_writer == writer
+    asked = [path for _, path, _ in server.log if path == "/apis/example.com/v1"]
+    assert len(asked) == 1
+
+
+async def test_an_autoscaler_whose_target_cannot_be_told_holds_the_pool(pair):
+    server, workload = pair
+    meta = {"namespace": "llm", "name": "mine"}
+    reference = {"kind": "Deployment", "name": "vllm-decode"}
+    hpas = Resource("autoscaling", "v2", "horizontalpodautoscalers")
+    server.put(hpas, {"metadata": meta, "spec": {"scaleTargetRef": reference}})
+    server.fail("GET /apis/apps/v1$", 403, "no discovery for you")
+    pools = await workload.read(NOW)
+    assert "no discovery for you" in pools.decode.why
+    assert (await workload.read(NOW)).decode.other_writer == "HorizontalPodAutoscaler mine"
 
 
 def _kubectl_scale(server, replicas: int) -> None:
