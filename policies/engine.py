@@ -20,6 +20,7 @@ from policies.facts import (
     floor_notes,
     floored,
     halved,
+    lately,
     leave_to_others,
     measured_leads,
     pool_notes,
@@ -91,14 +92,15 @@ class Engine:
         granted, cap = cap, tightening(self.settings, cap)
         here = Engine(profile, within(fits, cap))
         decision, memory = here._decide(observation, found, memory, now_seconds, cap)
-        left = halved(memory.intent, found.map(lambda pool: pool.desired_replicas))
+        intent = lately(memory.intent, now_seconds)
+        left = halved(intent, found.map(lambda pool: pool.desired_replicas))
         notes = (*notes, *fit_notes(granted, decision))
         notes = (*notes, *floor_notes(self.settings, found, decision), *pool_notes(found))
         if left:
             notes = (*notes, left)
         if notes:
             decision = replace(decision, notes=(*decision.notes, *notes))
-        decision = leave_to_others(complete(decision, memory.intent), found)
+        decision = leave_to_others(complete(decision, intent), found)
         return decision, memory if memory.intent is None else replace(memory, intent=None)
 
     def _decide(

@@ -220,6 +220,17 @@ def pool_notes(found: PerRole[PoolState]) -> tuple[str, ...]:
     )
 
 
+def lately(intent: Sized | None, now_seconds: float) -> Sized | None:
+    """The intent if it was formed lately; one of hours ago, or of a time to come, tells nothing.
+
+    A planner that starts at nine finds the intent of midnight in its memory: meanwhile others have
+    changed the pools, and the load is another.
+    """
+    if intent is None or not 0.0 <= now_seconds - intent.at_seconds <= _INTENT_SECONDS:
+        return None
+    return intent
+
+
 def halved(intent: Sized | None, current: PerRole[int]) -> str | None:
     """Say what is left of a change that was begun; None when nothing is."""
     if intent is None or intent.replicas == current:
@@ -245,8 +256,7 @@ def complete(decision: Decision, intent: Sized | None) -> Decision:
     if not any(current[role] == intent.replicas[role] for role in Role):
         return decision
     target = PerRole.of(lambda role: max(intent.replicas[role], current[role]))
-    age_seconds = decision.decided_at_seconds - intent.at_seconds
-    if target == current or age_seconds > _INTENT_SECONDS:
+    if target == current:
         return decision
     limiter = Limiter("complete", current, target, "an earlier change is completed")
     return replace(

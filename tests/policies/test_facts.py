@@ -268,10 +268,24 @@ def test_half_a_change_is_told_and_decided_afresh() -> None:
 
 
 @pytest.mark.parametrize(
+    "at",
+    [
+        pytest.param(3600.0, id="a-restart-hours-later"),
+        pytest.param(-10.0, id="a-clock-set-back"),
+    ],
+)
+def test_an_old_intent_is_neither_told_nor_kept(at) -> None:
+    decision, memory = after_intent(BUSY, at)
+    assert not any("not completed" in note for note in decision.notes)
+    assert memory.intent is None
+
+
+@pytest.mark.parametrize(
     ("at", "facts", "target"),
     [
         pytest.param(10.0, {}, PerRole(3, 4), id="completed"),
         pytest.param(700.0, {}, PerRole(1, 4), id="too-long-ago"),
+        pytest.param(-10.0, {}, PerRole(1, 4), id="of-a-time-to-come"),
         pytest.param(10.0, {"other_writer": "an HPA"}, PerRole(1, 4), id="somebody-else-writes"),
     ],
 )
