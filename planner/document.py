@@ -19,8 +19,24 @@ M = TypeVar("M", bound=BaseModel)
 KeyPath = tuple[str | int, ...]
 
 
+# Far above any configuration; a file of a gigabyte, or one that says ten words a million times over
+# by aliases of aliases, must not keep a start from failing.
+_MOST_BYTES = 1024 * 1024
+_MOST_REPEATED = 10_000
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, with 1e-5 a number, as everywhere else."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:  # noqa: FBT002
+        """Make the value; one that looks like a date, a number or a flag and is none is told."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError, OverflowError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{str(node.value)[:40]!r} is no {kind}", node.start_mark
+            ) from error
 
 
 _Loader.add_implicit_resolver(
@@ -46,6 +62,8 @@ _NUMBER_ERRORS = {"float_type", "float_parsing", "int_type", "int_parsing", "int
 def read(path: Path, model: type[M]) -> M:
     """Read `path` as a `model`; UserError tells line, key and remedy of each mistake."""
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path} is larger than {_MOST_BYTES:,} bytes; is it the file meant?")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
@@ -69,6 +87,7 @@ def _parse(path: Path, text: str) -> tuple[object, dict[KeyPath, int]]:
         node = loader.get_single_node()
         if node is None:
             return {}, {}
+        _check_aliases(node, path)
         # Lines first: construction writes what `<<` merges into the node, as if it stood there.
         lines = dict(_lines(node, path))
         return loader.construct_document(node), lines
@@ -78,13 +97,32 @@ def _parse(path: Path, text: str) -> tuple[object, dict[KeyPath, int]]:
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
         raise UserError(f"{path}{where}: not valid {_format(path)}: {problem}") from None
     except RecursionError:
-        raise UserError(
-            f"{path}: a part of it contains itself, or is nested too deeply; write it out flat"
-        ) from None
+        raise UserError(f"{path}: it is nested too deeply; write it out flat") from None
 
 
 def _format(path: Path) -> str:
     return "JSON" if path.suffix == ".json" else "YAML"
+
+
+def _check_aliases(root: yaml.Node, path: Path) -> None:
+    """Refuse a file whose aliases would be written out without end."""
+    seen: set[int] = set()
+    repeated = 0
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            repeated += 1
+        seen.add(id(node))
+        if repeated > _MOST_REPEATED:
+            raise UserError(
+                f"{path}, line {node.start_mark.line + 1}: its aliases (*name) stand for more than "
+                f"{_MOST_REPEATED:,} values, or for themselves; write out what is meant"
+            )
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
 
 
 def _lines(node: yaml.Node, path: Path, at: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:

@@ -168,7 +168,36 @@ BROKEN = [
     pytest.param("mode: 'act\n", "not valid YAML: ", id="a-quote-not-closed"),
     pytest.param("? [mode]\n: act\n", "not valid YAML: ", id="a-list-for-a-key"),
     pytest.param("mode: a\x07t\n", "not valid YAML: special characters", id="a-control-character"),
-    pytest.param("policy: &a {slo: *a}\n", "contains itself", id="an-anchor-in-itself"),
+    pytest.param("policy: &a {slo: *a}\n", "or for themselves", id="an-anchor-in-itself"),
+    pytest.param(
+        "a: &a [1, 1]\n"
+        + "".join(
+            f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n"
+            for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+        ),
+        "its aliases (*name) stand for more than 10,000 values",
+        id="aliases-of-aliases",
+    ),
+    pytest.param(
+        "a: &a {x: 1}\n"
+        + "".join(
+            f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}\n"
+            for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+        ),
+        "its aliases (*name) stand for more than 10,000 values",
+        id="merges-of-merges",
+    ),
+    pytest.param("x: 1 # " + "y" * 1_100_000, "is larger than 1,048,576 bytes", id="a-huge-file"),
+    pytest.param(
+        "tick_seconds: " + "9" * 5000, "line 1: not valid YAML: '999", id="a-number-too-long"
+    ),
+    pytest.param(
+        "mode: act\na: 2026-13-45",
+        "line 2: not valid YAML: '2026-13-45' is no timestamp",
+        id="no-such-date",
+    ),
+    pytest.param("a: !!bool maybe", "line 1: not valid YAML: 'maybe' is no bool", id="no-bool"),
+    pytest.param("a: !!int 0x_", "line 1: not valid YAML: '0x_' is no int", id="no-hex"),
     pytest.param("a: " + "[" * 3000 + "]" * 3000, "nested too deeply", id="a-tower-of-brackets"),
 ]
 
