@@ -1,13 +1,16 @@
 """A Prometheus-compatible server, through prometheus-api-client.
 
-That library is synchronous, has no timeout, retries for seconds and drops warnings. So: one
-session per request, in a thread, with a deadline, without retries, and a hook that sees the
-whole response. A fresh session also reads tokens anew, as Kubernetes rotates them.
+That library is synchronous, bounds no answer as a whole, retries for seconds and drops warnings.
+So: one session per request, in a thread, with connections that are cut at a deadline, without
+retries, and a hook that sees the whole response. A fresh session also reads tokens anew, as
+Kubernetes rotates them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +19,8 @@ from typing import Any
 import requests
 import urllib3
 from prometheus_api_client import PrometheusConnect
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.util.retry import Retry
 
 from planner.metrics.access import headers
 from planner.metrics.config import MetricsConfig
@@ -71,17 +74,20 @@ class Server:
     async def ask(self, ask: Ask) -> Reply:
         """Call the library; ServerError or QueryRefusedError say why there is no answer."""
         loop = asyncio.get_running_loop()
+        wire = _Wire()
         try:
             async with asyncio.timeout(self._config.deadline_seconds):
-                return await loop.run_in_executor(self._pool, self._request, ask)
+                return await loop.run_in_executor(self._pool, self._request, ask, wire)
         except (requests.RequestException, OSError, ValueError) as error:
             raise ServerError(self._explain(error)) from error
+        finally:
+            wire.cut()
 
     def close(self) -> None:
         """Forget requests that are under way."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _request(self, ask: Ask) -> Reply:
+    def _request(self, ask: Ask, wire: _Wire) -> Reply:
         warnings: list[str] = []
 
         def see(response: requests.Response, **_: object) -> None:
@@ -91,11 +97,9 @@ class Server:
             self._identify(session)
             session.hooks["response"].append(see)
             client = PrometheusConnect(
-                self.url,
-                session=session,
-                retry=Retry(total=0),
-                timeout=self._config.deadline_seconds,
+                self.url, session=session, timeout=self._config.deadline_seconds
             )
+            session.mount(self.url, wire)  # the client has mounted one of its own just now
             rows = tuple(rows_of(ask(client)))
         return Reply(rows, tuple(warnings))
 
@@ -147,6 +151,38 @@ class Server:
             case requests.ConnectionError():
                 return f"{server} cannot be reached, check metrics.url: {_cause(error)}"
         return f"{server} cannot be used: {error}"
+
+
+class _Wire(HTTPAdapter):
+    """Connections that can be cut, whatever they are at.
+
+    The timeout of requests is one of each read: a server that sends a byte a second keeps within
+    it for hours, and would keep a thread for as long.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(max_retries=0)
+        self._opened: list[Any] = []
+
+    def get_connection_with_tls_context(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401
+        """The pool for a request; what it opens is remembered."""
+        pool = super().get_connection_with_tls_context(*args, **named)
+        opening: Any = pool.ConnectionCls
+
+        def opened(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - as the library has it
+            connection = opening(*args, **named)
+            self._opened.append(connection)
+            return connection
+
+        pool.ConnectionCls = opened  # type: ignore[assignment]
+        return pool
+
+    def cut(self) -> None:
+        """End what is still open; the thread that reads from it finds the end."""
+        for connection in self._opened:
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):  # the other side, or its own thread, was quicker
+                    connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 class _SentHeaders(AuthBase):

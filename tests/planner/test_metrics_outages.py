@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
-from silent_server import silent
+from silent_server import dripping, silent
 
 from planner.metrics.config import MetricsConfig, make_source
 from policies.types import Observation, PerRole, Trust
@@ -112,6 +113,33 @@ async def test_a_bad_answer_is_unknown_and_named(answer: Handler, words: list[st
     assert_unknown(seen)
     for word in words:
         assert word in " ".join(seen.problems)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+JSON = OK + b"Content-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "drip"),
+    [
+        pytest.param(OK + b"X-A: ", b"a", id="a-header-without-end"),
+        pytest.param(OK, b"X-A: a\r\n", id="headers-without-end"),
+        pytest.param(JSON + b"Content-Length: 99999\r\n\r\n", b" ", id="a-body"),
+        pytest.param(
+            JSON + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", id="chunks-without-end"
+        ),
+    ],
+)
+@pytest.mark.parametrize("source", ["prometheus", "scrape"])
+async def test_a_server_that_drips_is_hung_up_on_at_the_deadline(source, begin, drip) -> None:
+    """Each byte comes in time; the whole never does, and would keep a thread for as long."""
+    async with dripping(begin, drip) as (url, hung_up):
+        changes = {"source": "scrape", "scrape": {"pages": [{"url": url}]}, "preset": "vllm"}
+        given = {"deadline_seconds": 0.2, **(changes if source == "scrape" else {})}
+        seen = await observe(url, **given)
+        async with asyncio.timeout(5):
+            await hung_up.wait()
+    assert_unknown(seen)
 
 
 async def test_a_refused_connection_is_unknown_without_retries() -> None:
