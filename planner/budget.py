@@ -42,7 +42,7 @@ class BudgetConfig(Section):
     )
     topology: Topology = Topology()
     every_seconds: PositiveFloat = Field(
-        default=30.0, description="time between two readings of these sources, seconds"
+        default=30.0, le=3600.0, description="time between two readings of these sources, seconds"
     )
 
     @property

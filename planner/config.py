@@ -45,9 +45,12 @@ class ReplayConfig(Section):
     mode: Literal["advise", "act"] = Field(
         default="advise", description="advise: decide and explain; act: also set replica counts"
     )
-    tick_seconds: PositiveFloat = Field(default=10.0, description="time between decisions, seconds")
+    tick_seconds: PositiveFloat = Field(
+        default=10.0, ge=0.1, le=600.0, description="time between decisions, seconds"
+    )
     deadline_seconds: PositiveFloat = Field(
         default=8.0,
+        le=600.0,
         description="longest wait for the metrics, or the cluster, in one tick, seconds; above "
         "metrics.deadline_seconds, which is one query's",
     )

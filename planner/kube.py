@@ -41,7 +41,9 @@ class KubeSettings(Section):
         default=None, description="context of the kubeconfig; unset: its current one"
     )
     deadline_seconds: PositiveFloat = Field(
-        default=5.0, description="longest wait for one call, all its attempts together, seconds"
+        default=5.0,
+        le=600.0,
+        description="longest wait for one call, all its attempts together, seconds",
     )
 
     @field_validator("api_server")

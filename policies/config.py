@@ -96,7 +96,7 @@ class RouterSettings(Section):
     min_replicas: PositiveInt = Field(
         default=1, description="floor; 2 where requests must outlive the loss of one"
     )
-    max_replicas: PositiveInt = Field(default=64, description="ceiling, replicas")
+    max_replicas: PositiveInt = Field(default=64, le=10_000, description="ceiling, replicas")
 
     @model_validator(mode="after")
     def _ordered(self) -> RouterSettings:
@@ -119,10 +119,12 @@ class Guards(Section):
     )
     scale_in_slot_seconds: NonNegativeFloat = Field(
         default=60.0,
+        le=_DAY_SECONDS,
         description="scale in once in slots of this length, on the clock; 0 is in any tick",
     )
     rise_hold_seconds: NonNegativeFloat = Field(
         default=600.0,
+        le=_DAY_SECONDS,
         description="after a scale-out keep at least one replica of it for this long",
     )
     tolerated_demand_fraction: float = Field(
@@ -133,10 +135,11 @@ class Guards(Section):
         "for less this share of it; 0 is at once",
     )
     stale_after_seconds: PositiveFloat = Field(
-        default=60.0, description="an older observation is unknown, seconds"
+        default=60.0, le=3600.0, description="an older observation is unknown, seconds"
     )
     fallback_after_seconds: NonNegativeFloat | None = Field(
         default=None,
+        le=_DAY_SECONDS,
         description="after demand was unknown for this long, raise each pool to its "
         "fallback_replicas; unset: hold for as long as it takes",
     )
@@ -178,6 +181,8 @@ class ForecastSettings(Section):
     )
     refit_seconds: PositiveFloat | None = Field(
         default=None,
+        ge=1.0,
+        le=30 * _DAY_SECONDS,
         description="a model is fitted again when its fit is this old, seconds; unset: each when "
         "its kind of fit is worth it, from 15 minutes to 12 hours",
     )
@@ -197,6 +202,7 @@ class ForecastSettings(Section):
     step_seconds: PositiveFloat = Field(
         default=30.0,
         ge=1.0,
+        le=3600.0,
         description="length of one cell of the series that is forecast, seconds",
     )
     hold_seconds: NonNegativeFloat = Field(
@@ -239,11 +245,13 @@ class PolicySettings(Section):
     forecast: ForecastSettings = ForecastSettings()
     drain_seconds: PositiveFloat = Field(
         default=30.0,
+        le=30 * _DAY_SECONDS,
         description="what replicas asked for now will find of a backlog is to be worked off within "
         "this time, seconds; all that arrives meanwhile waits as well",
     )
     arrival_dispersion: PositiveFloat = Field(
         default=1.0,
+        le=10_000.0,
         description="variance over mean of arrivals in a few seconds, until it is measured; "
         "1 is Poisson",
     )
@@ -256,10 +264,14 @@ class PolicySettings(Section):
         description="learn from TTFT, ITL and standing queues how far the profile is off",
     )
     input_length_cv: NonNegativeFloat = Field(
-        default=1.0, description="spread of prompt lengths where the metrics give only the mean"
+        default=1.0,
+        le=100.0,
+        description="spread of prompt lengths where the metrics give only the mean",
     )
     output_length_cv: NonNegativeFloat = Field(
-        default=1.0, description="spread of answer lengths where a recommendation is asked for"
+        default=1.0,
+        le=100.0,
+        description="spread of answer lengths where a recommendation is asked for",
     )
     kv_headroom_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of KV memory kept free of planned load"

@@ -12,6 +12,7 @@ from planner import kube
 from planner.checks import Check, State, ready
 from planner.clock import WallClock
 from planner.config import Config, load, load_profile
+from planner.doubts import doubts
 from planner.errors import UserError
 from planner.metrics.config import MetricsConfig, SourceKind
 from planner.metrics.inspection import Inspection, SignalRow, inspect
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     inspection, cluster = asyncio.run(
         _look(config, metrics=not args.cluster_only, cluster=not args.metrics_only)
     )
-    checks = (*profile_checks(config, args.config.parent), *cluster)
+    doubtful = (Check(State.WARNING, text) for text in doubts(config))
+    checks = (*doubtful, *profile_checks(config, args.config.parent), *cluster)
     if inspection is not None:
         checks = (*metrics_checks(config.metrics, inspection), *checks)
         print(_table(inspection))

@@ -6,12 +6,17 @@ import argparse
 import asyncio
 from pathlib import Path
 
+import structlog
+
 from planner import logs
 from planner.config import Config, load, load_profile
+from planner.doubts import doubts
 from planner.errors import UserError
 from planner.service import connect, serve
 from planner.store import MemoryStore
 from policies.profile import Profile
+
+log = structlog.get_logger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     profile = load_profile(config.profile, beside=folder)
     store = _store(folder / config.memory_file) if config.memory_file else None
     logs.configure(config.log.level, config.log.format)
+    for text in doubts(config):
+        log.warning("a doubtful setting", why=text)
     asyncio.run(_run(config, profile, store))
     return 0
 

@@ -156,14 +156,18 @@ class MetricsConfig(Section):
     )
     window_seconds: PositiveFloat = Field(
         default=60.0,
+        le=3600.0,
         description="rates are averages over this time, seconds; at least 4 scrape intervals",
     )
     deadline_seconds: PositiveFloat = Field(
-        default=5.0, description="a request without an answer by then counts as unknown, seconds"
+        default=5.0,
+        le=600.0,
+        description="a request without an answer by then counts as unknown, seconds",
     )
 
     history_seconds: NonNegativeFloat = Field(
         default=86_400.0,
+        le=30 * 86_400.0,
         description="past demand read from the server at the start, so that forecasts start warm, "
         "seconds; 0: none",
     )

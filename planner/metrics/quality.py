@@ -43,7 +43,9 @@ class QualitySettings(Section):
     """When a signal is too old or too partial to act on."""
 
     max_age_seconds: PositiveFloat = Field(
-        default=60.0, description="signals whose newest sample is older are unknown, seconds"
+        default=60.0,
+        le=3600.0,
+        description="signals whose newest sample is older are unknown, seconds",
     )
     min_coverage_fraction: float = Field(
         default=0.8,

@@ -23,10 +23,12 @@ class Manners(Section):
 
     stuck_after_seconds: PositiveFloat = Field(
         default=180.0,
+        le=86_400.0,
         description="a replica unschedulable for longer is no longer counted as future supply",
     )
     respect_change_seconds: NonNegativeFloat = Field(
         default=600.0,
+        le=7 * 86_400.0,
         description="a replica count that somebody else has set is left alone for this long",
     )
     watch_autoscalers: bool = Field(

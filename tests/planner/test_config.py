@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from planner.config import Config, load, load_for_replay, load_profile
+from planner.doubts import doubts
 from planner.errors import UserError
 from policies.config import PolicySettings
 from policies.profile import builtin, builtin_names
@@ -119,7 +120,9 @@ MISTAKES = [
         id="half-a-replica",
     ),
     pytest.param(
-        "tick_seconds: 0\n", "line 1: tick_seconds is 0; it must be greater than 0", id="zero"
+        "tick_seconds: 0\n",
+        "line 1: tick_seconds is 0; it must be greater than or equal to 0.1",
+        id="zero",
     ),
     pytest.param(
         "tick_seconds: .inf\n",
@@ -390,3 +393,55 @@ def test_an_events_file_that_is_not_there_is_named(with_events):
     (path.parent / "events.csv").unlink()
     with pytest.raises(UserError, match=r"events\.csv: No such file"):
         load_for_replay(path)
+
+
+ABSURD = [
+    ("tick_seconds: 86400", "tick_seconds is 86400; it must be less than or equal to 600"),
+    ("tick_seconds: 1e-6", "tick_seconds is 1e-06; it must be greater than or equal to 0.1"),
+    ("deadline_seconds: 1e9", "deadline_seconds is 1000000000.0; it must be less than or equal"),
+    ("policy: {guards: {rise_hold_seconds: 1e9}}", "it must be less than or equal to 86400"),
+    ("policy: {guards: {stale_after_seconds: 1e9}}", "it must be less than or equal to 3600"),
+    ("policy: {forecast: {step_seconds: 1e6}}", "it must be less than or equal to 3600"),
+    ("policy: {forecast: {refit_seconds: 1e-3}}", "it must be greater than or equal to 1"),
+    ("policy: {drain_seconds: 1e12}", "it must be less than or equal to 2592000"),
+    ("policy: {input_length_cv: 1e6}", "it must be less than or equal to 100"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), ABSURD)
+def test_an_absurd_setting_is_refused_with_what_is_right(tmp_path: Path, text: str, said: str):
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, f"{text}\n{NEEDED}"))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        pytest.param("", "tick_seconds: 5", "below the tick costs none", id="deadline-over-tick"),
+        pytest.param(
+            "model: llama-3-8b}", "model: llama-3-8b, deadline_seconds: 8}",
+            "metrics.deadline_seconds belongs below deadline_seconds", id="query-over-deadline",
+        ),
+        pytest.param(
+            "namespace: serving", "namespace: serving\n  kubernetes: {deadline_seconds: 9}",
+            "workload.kubernetes.deadline_seconds belongs below", id="call-over-deadline",
+        ),
+        pytest.param(
+            "model: llama-3-8b}", "model: llama-3-8b, window_seconds: 5}",
+            "metrics.window_seconds is 5: of a server that scrapes", id="window-below-a-scrape",
+        ),
+        pytest.param(
+            "", "policy: {decode: {startup_seconds: 0}}",
+            "policy.decode.startup_seconds is 0", id="no-start-up-time",
+        ),
+    ],
+)  # fmt: skip
+def test_what_makes_little_sense_together_is_told(tmp_path: Path, was, now, said) -> None:
+    text = NEEDED.replace(was, now) if was else f"{now}\n{NEEDED}"
+    (doubt,) = doubts(load(write(tmp_path, text)))
+    assert said in doubt
+
+
+def test_the_defaults_leave_no_doubt(tmp_path: Path) -> None:
+    assert not list(doubts(load(write(tmp_path, NEEDED))))
