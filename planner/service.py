@@ -81,7 +81,7 @@ async def connect(config: Config) -> Ports:
         clock=WallClock(),
         listeners=(pools.heed,),
         router=make_router(workload, api),
-        notices=Notices(api, workload),
+        notices=Notices(api, workload) if config.mode == "act" else None,  # advice writes nothing
         budget=GpuBudget(api, workload.budget, workload.namespace)
         if workload.budget.asks
         else None,

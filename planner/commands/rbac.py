@@ -1,9 +1,10 @@
-"""`planner rbac`: the least Role that a configuration needs."""
+"""`planner rbac`: the least Role that a configuration needs, in its mode."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel
@@ -14,8 +15,9 @@ from planner.workloads.permissions import access_for
 
 
 class _Workloads(BaseModel):
-    """The one section of the file that matters here."""
+    """What of the file matters here."""
 
+    mode: Literal["advise", "act"] = "advise"
     workload: WorkloadConfig
 
 
@@ -33,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a Role and a RoleBinding per namespace, ready for kubectl apply -f -."""
-    config = document.read(args.config, _Workloads).workload
-    namespace = args.namespace or config.namespace
-    found = access_for(config, args.service_account, namespace)
+    config = document.read(args.config, _Workloads)
+    workload, act = config.workload, config.mode == "act"
+    namespace = args.namespace or workload.namespace
+    found = access_for(workload, args.service_account, namespace, act=act)
     print(yaml.safe_dump_all(found, sort_keys=False), end="")
     return 0

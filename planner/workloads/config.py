@@ -44,12 +44,13 @@ Pool = Annotated[
 
 
 class NoticeSettings(Section):
-    """What is told in the cluster itself."""
+    """What is told in the cluster itself; a planner that only advises writes nothing there."""
 
-    events: bool = Field(default=True, description="Events on the pools' objects")
+    events: bool = Field(default=True, description="Events on the pools' objects, in act mode")
     annotate: bool = Field(
         default=False,
-        description="the last decision as an annotation; needs patch on the objects themselves",
+        description="the last decision as an annotation, in act mode; needs patch on the "
+        "objects themselves",
     )
 
 

@@ -12,11 +12,16 @@ from planner.workloads.kind import Permission
 
 _PODS = Permission("", PODS.plural, ("list",))
 _EVENTS = Permission("", "events", ("create",))
+_READS = frozenset({"get", "list"})
 _API = "rbac.authorization.k8s.io"
 
 
-def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> list[Json]:
+def access_for(
+    config: WorkloadConfig, account: str, account_namespace: str, *, act: bool = True
+) -> list[Json]:
     """Make a Role and a RoleBinding for every namespace that a pool is in, the front end's too.
+
+    A planner that only advises writes nothing, so it is granted nothing but reading.
 
     A budget that reads queues or nodes takes a ClusterRole and its binding as well.
     """
@@ -39,7 +44,9 @@ def access_for(config: WorkloadConfig, account: str, account_namespace: str) -> 
     documents = [
         document
         for namespace, permissions in needed.items()
-        for document in _granting("Role", account, rules(permissions), subject, namespace)
+        for document in _granting(
+            "Role", account, rules(permissions if act else _reads(permissions)), subject, namespace
+        )
     ]
     if wide := _cluster_wide(config.budget):
         name = f"{account_namespace}-{account}"  # a ClusterRole is in no namespace
@@ -72,6 +79,15 @@ def _cluster_wide(budget: BudgetConfig) -> list[Permission]:
     nodes = [_reading(NODES, "list"), _PODS] if budget.free_nodes else []
     named = budget.free_nodes and budget.topology.kai_topology is not None
     return queues + nodes + ([_reading(TOPOLOGIES, "get")] if named else [])
+
+
+def _reads(permissions: list[Permission]) -> list[Permission]:
+    """What of them changes nothing."""
+    reading = [
+        Permission(each.group, each.resource, tuple(v for v in each.verbs if v in _READS))
+        for each in permissions
+    ]
+    return [each for each in reading if each.verbs]
 
 
 def _reading(resource: Resource, verb: str) -> Permission:

@@ -27,10 +27,7 @@ async def cluster_checks(
     drain_seconds: PerRole[float | None],
     now_seconds: float,
 ) -> tuple[Check, ...]:
-    """Look at everything a tick would; `drain_seconds` is how long a role's requests stay.
-
-    What only writing needs is a failure when the planner is to act, else a warning.
-    """
+    """Look at everything a tick would; `drain_seconds` is how long a role's requests stay."""
     access = await _access(config, api, act=act)
     pools = await asyncio.gather(
         *(
@@ -50,8 +47,8 @@ async def cluster_checks(
 async def _access(config: WorkloadConfig, api: Kube, *, act: bool) -> list[Check]:
     """Ask the server about every verb of the Role that `planner rbac` prints."""
     asked = [
-        (attributes, _needed(attributes, act=act))
-        for document in access_for(config, "pd-planner", config.namespace)
+        (attributes, _needed(attributes))
+        for document in access_for(config, "pd-planner", config.namespace, act=act)
         for attributes in _attributes(document)
     ]
     slots = asyncio.Semaphore(_AT_ONCE)
@@ -101,11 +98,9 @@ def _attributes(document: Json) -> Iterator[Json]:
                     )
 
 
-def _needed(attributes: Json, *, act: bool) -> bool:
+def _needed(attributes: Json) -> bool:
     """Whether the planner cannot do its work without; an Event and a marked pod can be missed."""
-    if attributes["resource"] in {"events", "pods"} and attributes["verb"] in _WRITES:
-        return False
-    return act or attributes["verb"] not in _WRITES
+    return not (attributes["resource"] in {"events", "pods"} and attributes["verb"] in _WRITES)
 
 
 def _in_words(attributes: Json) -> str:

@@ -99,7 +99,6 @@ def without(server, plural: str, verb: str) -> None:
     ("plural", "verb", "mode", "mark"),
     [
         pytest.param("deployments/scale", "patch", "act", "FAILED", id="act-cannot-write"),
-        pytest.param("deployments/scale", "patch", "advise", "warning", id="advise-need-not-write"),
         pytest.param("events", "create", "act", "warning", id="events-are-not-needed"),
         pytest.param("pods", "patch", "act", "warning", id="marks-are-not-needed"),
         pytest.param("pods", "list", "advise", "FAILED", id="cannot-read"),
@@ -111,6 +110,17 @@ async def test_a_missing_verb_is_named(check, cluster, plural, verb, mode, mark)
     (line,) = [line for line in lines if f"not allowed: {verb} {plural}" in line and "rbac" in line]
     assert line.startswith(mark)
     assert code == (1 if mark == "FAILED" else 0)
+
+
+async def test_advice_asks_for_no_more_than_reading(check, cluster) -> None:
+    config = WorkloadConfig.model_validate(WORKLOAD)
+    cluster.granted = access_for(config, "pd-planner", "llm", act=False)[0]["rules"]
+    code, lines = await check("advise")
+    assert code == 0
+    assert not any("not allowed" in line for line in lines)
+    code, lines = await check("act")
+    assert code == 1
+    assert any("not allowed: patch deployments/scale" in line for line in lines)
 
 
 @pytest.mark.parametrize(

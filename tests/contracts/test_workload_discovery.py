@@ -141,7 +141,7 @@ async def test_the_document_shows_what_discover_prints(api_server, capsys):
 async def test_the_document_shows_what_rbac_prints(tmp_path, capsys):
     section, _, _ = documented("planner discover -n llm").partition("# qwen")
     file = tmp_path / "planner.yaml"
-    file.write_text(section)
+    file.write_text(f"mode: act\n{section}")
     assert main(["rbac", "-c", str(file)]) == 0
     assert capsys.readouterr().out == documented("planner rbac -c planner.yaml")
 

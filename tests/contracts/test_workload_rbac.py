@@ -18,8 +18,15 @@ from planner.workloads.deployment import Deployment
 from planner.workloads.notices import Notices
 from policies.types import Decision, Hold, HoldReason, Observation, PerRole, PoolState
 
-ROLE = Path(__file__).parents[2] / "deploy" / "access" / "role.yaml"
-RULES = next(yaml.safe_load_all(ROLE.read_text()))["rules"]
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def _shipped(name: str) -> list[dict]:
+    return next(yaml.safe_load_all((DEPLOY / "access" / name).read_text()))["rules"]
+
+
+ADVISING = _shipped("role.yaml")
+RULES = ADVISING + _shipped("role-act.yaml")
 CONFIG = {
     "namespace": "llm",
     "prefill": {"kind": "Deployment", "name": "p"},
@@ -59,10 +66,28 @@ async def _works(api_server, rules) -> bool:
     )
 
 
-def test_the_role_is_the_one_that_the_command_prints(capsys):
-    assert main(["rbac", "-c", str(ROLE.parents[1] / "settings" / "planner.yaml")]) == 0
+def _grants(rules: list[dict]) -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.mark.parametrize(("mode", "rules"), [("advise", ADVISING), ("act", RULES)])
+def test_the_role_is_the_one_that_the_command_prints(tmp_path, capsys, mode, rules):
+    settings = yaml.safe_load((DEPLOY / "settings" / "planner.yaml").read_text())
+    file = tmp_path / "planner.yaml"
+    file.write_text(yaml.safe_dump({**settings, "mode": mode}))
+    assert main(["rbac", "-c", str(file)]) == 0
     printed, _ = yaml.safe_load_all(capsys.readouterr().out)
-    assert printed["rules"] == RULES
+    assert _grants(printed["rules"]) == _grants(rules)
+
+
+def test_advice_takes_nothing_but_reading():
+    assert {verb for *_, verb in _grants(ADVISING)} == {"get", "list"}
 
 
 async def test_the_role_is_enough(api_server):
