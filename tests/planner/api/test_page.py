@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from planner.api.app import make_app
-from planner.explain import explain
+from planner.explain import explain, explain_router
 from planner.journal import Journal
 from policies.config import PolicySettings
-from policies.types import Decision
+from policies.types import Decision, PerRole
 
 pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120), pytest.mark.slow]
 
@@ -117,6 +117,49 @@ def test_the_table_joins_holds_and_names_failures(server, page, complaints):
     assert "403 Forbidden" in text
     assert rows.count() < 80
     assert complaints == []
+
+
+def test_advice_is_told_as_advice_and_only_once(view, records, page, serve, complaints):
+    """Nobody follows it here, so each tick gives the same again."""
+    view = replace(view, mode="advise", journal=Journal())
+    (first, *_) = (one for one in records if one.decision.changes)
+    for minutes in range(3):
+        decision = replace(first.decision, decided_at_seconds=minutes * 60.0)
+        view.journal.append(replace(first, decision=decision, applied=False, failures=()))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#explanation")).to_have_text(re.compile("^advised, not done: scale "))
+        expect(page.locator("#decisions tr")).to_have_count(1)
+        expect(page.locator("#decisions tr")).to_contain_text(re.compile("advised: scale .* .3"))
+    assert complaints == []
+
+
+def test_the_front_end_has_its_size_and_its_sentence(view, records, page, serve):
+    refused = replace(records[0].router, applied=True, failure="409 Conflict")
+    view.journal.append(replace(records[0], router=refused))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#router")).to_have_text("1")
+        sentence = explain_router(refused.decision)
+        expect(page.locator("#router-explanation")).to_have_text(sentence)
+        expect(page.locator("#decisions")).to_contain_text("router not written: 409 Conflict")
+        view.journal.append(replace(records[1], router=None))
+        expect(page.locator("#router")).to_be_hidden()
+        expect(page.locator("#router-explanation")).to_be_hidden()
+
+
+@pytest.mark.parametrize("most", [2, 7, 31])
+def test_no_two_ticks_of_the_replicas_read_the_same(view, records, page, serve, most):
+    decision = replace(records[0].decision, target=PerRole(most, 1))
+    view.journal.append(replace(records[0], decision=decision))
+    later = replace(decision, decided_at_seconds=60.0)
+    view.journal.append(replace(records[0], decision=later))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        replicas = page.locator("figure.chart", has_text="Replicas")
+        replicas.locator("g.ytick").first.wait_for()
+        ticks = replicas.locator("g.ytick").all_text_contents()
+    assert len(set(ticks)) == len(ticks) > 1
 
 
 def test_the_summary_of_a_demo_says_what_was_saved(server, page):
