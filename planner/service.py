@@ -202,7 +202,7 @@ def _log_tick(record: Record, slo: Slo) -> None:
     log.info(
         "tick",
         now_seconds=record.decision.decided_at_seconds,
-        decision=explain(record.decision, slo),
+        decision=explain(record.decision, slo, record.pools),
         **({"router": explain_router(record.router.decision)} if record.router else {}),
         applied=record.applied,
         problems=record.observation.problems,

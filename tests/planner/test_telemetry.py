@@ -61,6 +61,7 @@ PROSPECT = Prospect(
     likely=replace(PLANNED, ttft_seconds=0.7),
     planned=PLANNED,
     sufficient=True,
+    tolerated=False,
     margins=PerRole(
         Margin(gpus=1, more=replace(PLANNED, ttft_attainment=1.0), fewer=WORSE, binding=None),
         Margin(gpus=1, more=PLANNED, fewer=None, binding=Binding.MINIMUM),

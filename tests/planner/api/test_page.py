@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from planner.api.app import make_app
 from planner.explain import explain, explain_router
-from planner.journal import Journal
+from planner.journal import Journal, Record
 from policies.config import PolicySettings
-from policies.types import Decision, PerRole
+from policies.types import PerRole
 
 pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120), pytest.mark.slow]
 
@@ -55,9 +55,9 @@ def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
     page.close()
 
 
-def shown(decision: Decision) -> str:
+def shown(record: Record) -> str:
     """The sentence as the page writes it, with real arrows."""
-    return explain(decision, SLO).replace("->", "\N{RIGHTWARDS ARROW}")
+    return explain(record.decision, SLO, record.pools).replace("->", "\N{RIGHTWARDS ARROW}")
 
 
 def drawn_lines(page: Page) -> dict[str, int]:
@@ -69,7 +69,7 @@ def drawn_lines(page: Page) -> dict[str, int]:
 
 def test_it_shows_the_decision_and_draws_every_chart(server, lived, page, complaints):
     page.goto(server)
-    sentence = shown(lived.journal.last.decision)
+    sentence = shown(lived.journal.last)
     expect(page.locator("#explanation")).to_have_text(sentence)
     expect(page.locator("#mode")).to_have_text("demo")
     size = lived.journal.last.decision.current
@@ -197,7 +197,7 @@ def test_new_ticks_appear_by_themselves_and_a_restart_starts_over(view, page, se
 
     def show(index: int) -> None:
         view.journal.append(records[index])
-        expect(page.locator("#explanation")).to_have_text(shown(records[index].decision))
+        expect(page.locator("#explanation")).to_have_text(shown(records[index]))
 
     with serve(make_app(view)) as address:
         page.goto(address)
