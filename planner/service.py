@@ -31,6 +31,7 @@ from planner.journal import Journal, Record
 from planner.loop import Listener, Loop, LoopSettings
 from planner.metrics.config import make_evaluator, make_source
 from planner.metrics.pod_work import PodWork
+from planner.outcome import BLIND
 from planner.ports import Clock, MetricsSource, Workload
 from planner.refitting import Refitting, with_models
 from planner.store import MemoryStore
@@ -123,7 +124,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         store=store,
         listeners=(
             telemetry.observe,
-            partial(_log_tick, slo=config.policy.slo),
+            partial(log_tick, slo=config.policy.slo),
             *ports.listeners,
             *((ports.notices,) if ports.notices else ()),
         ),
@@ -198,8 +199,11 @@ async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) ->
     return memory
 
 
-def _log_tick(record: Record, slo: Slo) -> None:
-    log.info(
+def log_tick(record: Record, slo: Slo) -> None:
+    """Log a tick; one that could not see or could not write is a warning."""
+    hold = record.decision.hold
+    amiss = record.write_failures or (hold and hold.reason in BLIND)
+    (log.warning if amiss else log.info)(
         "tick",
         now_seconds=record.decision.decided_at_seconds,
         decision=explain(record.decision, slo, record.pools),
