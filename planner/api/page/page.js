@@ -61,6 +61,9 @@ function showHeadline() {
   const advised = state.mode === "advise" && state.last && state.last.outcome !== "hold";
   at("explanation").textContent = (advised ? "advised, not done: " : "") + arrows(state.explanation);
   at("explanation").classList.toggle("failed", BLIND.includes(state.last?.decision.hold?.reason));
+  const problems = state.last?.observation.problems.filter((one) => !state.explanation.includes(one)) ?? [];
+  at("problems").hidden = problems.length === 0;
+  at("problems").textContent = `metrics: ${problems.join("; ")}`;
   showPool("prefill", state.last?.pools.prefill);
   showPool("decode", state.last?.pools.decode);
   const router = state.last?.router;

@@ -14,7 +14,7 @@ from planner.api.app import make_app
 from planner.explain import explain, explain_router
 from planner.journal import Journal, Record
 from policies.config import PolicySettings
-from policies.types import PerRole
+from policies.types import PerRole, Unavailable
 
 pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120), pytest.mark.slow]
 
@@ -132,6 +132,20 @@ def test_advice_is_told_as_advice_and_only_once(view, records, page, serve, comp
         expect(page.locator("#decisions tr")).to_have_count(1)
         expect(page.locator("#decisions tr")).to_contain_text(re.compile("advised: scale .* .3"))
     assert complaints == []
+
+
+def test_what_is_wrong_with_the_metrics_is_told_beside_another_reason(view, records, page, serve):
+    blind = next(one for one in records if isinstance(one.pools.decode, Unavailable))
+    doubt = "prefill pods take far fewer tokens than requests bring"
+    seen = replace(blind.observation, problems=(doubt,))
+    view.journal.append(replace(blind, observation=seen))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#explanation")).to_contain_text("a pool cannot be read")
+        expect(page.locator("#problems")).to_have_text(f"metrics: {doubt}")
+        view.journal.append(records[205])  # these are its reason
+        expect(page.locator("#explanation")).to_contain_text("the metrics are unknown")
+        expect(page.locator("#problems")).to_be_hidden()
 
 
 def test_the_front_end_has_its_size_and_its_sentence(view, records, page, serve):
