@@ -19,7 +19,7 @@ from planner.metrics.config import MetricsConfig
 from planner.metrics.discovery import Discovery, Target, discovery_of
 from planner.metrics.evaluator import Answers
 from planner.metrics.history import History, Labels
-from planner.metrics.promql import Evaluation
+from planner.metrics.promql import Evaluation, metrics_of
 from planner.metrics.sampled import answer, is_sampled
 from planner.metrics.vector import Sample, Vector
 
@@ -77,10 +77,11 @@ class ScrapeEvaluator:
         """Parse new queries, and keep of each page only the metrics that they name."""
         for name, query in expressions.items():
             if name not in self._trees:
-                self._trees[name] = promql_parser.parse(query)
-                self._wanted |= set(_METRIC.findall(query))
+                tree = self._trees[name] = promql_parser.parse(query)
+                metrics = frozenset(metrics_of(tree))
+                self._wanted |= metrics
                 if is_sampled(query):
-                    self._wanted_sampled |= set(_METRIC.findall(query))
+                    self._wanted_sampled |= metrics
 
     async def _read(self, targets: Sequence[Target]) -> list[_Page]:
         timeout = aiohttp.ClientTimeout(total=self._config.deadline_seconds)
@@ -137,7 +138,6 @@ def _name(line: str) -> str | None:
 
 
 _LEADING_NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=\{)")
 
 
 def parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
