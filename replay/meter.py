@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from policies.demand import DISPERSION_BIN_SECONDS
+from policies.dispersion import Point, dispersion
 from policies.lengths import Lengths
 from policies.types import Latency, Observation
 from replay.plant import Finished, FirstTokens, Snapshot
 from replay.requests import Floats, Requests
 
-_LEAST_BINS = 6
+# As long as a live source looks back on the counters of arrivals.
+_DISPERSION_WINDOWS = 6
 
 
 @dataclass
@@ -43,8 +44,9 @@ class Meter:
         # Steps are kept whole, so what is kept may reach back a little beyond the window.
         self._since_seconds = start_seconds
         self._step_ends: deque[float] = deque()
-        self._arrivals, self._prompts, self._cached, self._outputs, self._ttft, self._itl = (
-            Window(window_seconds) for _ in range(6)
+        self._arrived: deque[Point] = deque([(start_seconds, 0.0)])
+        self._prompts, self._cached, self._outputs, self._ttft, self._itl = (
+            Window(window_seconds) for _ in range(5)
         )
 
     def record(
@@ -54,7 +56,9 @@ class Meter:
         self._step_ends.append(now_seconds)
         while self._step_ends[0] <= now_seconds - self._window_seconds:
             self._since_seconds = self._step_ends.popleft()
-        self._arrivals.add(now_seconds, arrived.arrival_seconds)
+        self._arrived.append((now_seconds, self._arrived[-1][1] + len(arrived)))
+        while self._arrived[0][0] < now_seconds - _DISPERSION_WINDOWS * self._window_seconds:
+            self._arrived.popleft()
         self._prompts.add(now_seconds, arrived.input_tokens)
         self._cached.add(now_seconds, arrived.cached_tokens)
         self._ttft.add(now_seconds, first.ttft_seconds)
@@ -71,7 +75,7 @@ class Meter:
             observed_at_seconds=now,
             window_seconds=self._window_seconds,
             requests_per_second=len(prompts) / span if span > 0 else None,
-            arrival_dispersion=_dispersion(self._arrivals.values(), now, span),
+            arrival_dispersion=dispersion([self._arrived]),
             input_tokens=Lengths.from_samples(prompts),
             output_tokens=Lengths.from_samples(outputs),
             output_tokens_mean=float(outputs.mean()) if len(outputs) else None,
@@ -85,17 +89,6 @@ class Meter:
                 snapshot.transfers_waiting + snapshot.transfers_running
             ),
         )
-
-
-def _dispersion(arrivals: Floats, now_seconds: float, span_seconds: float) -> float | None:
-    """Variance over mean of arrivals per bin; None with too few bins, or none filled."""
-    bins = int(span_seconds // DISPERSION_BIN_SECONDS)
-    if bins < _LEAST_BINS:
-        return None
-    since = now_seconds - bins * DISPERSION_BIN_SECONDS
-    counts, _ = np.histogram(arrivals, bins, (since, now_seconds))
-    mean = float(counts.mean())
-    return float(counts.var(ddof=1)) / mean if mean > 0 else None
 
 
 def _latency(seconds: Floats) -> Latency:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policies.dispersion import dispersion
+from policies.dispersion import MOST_DISPERSION, dispersion
 
 RATE = 8.0
 Floats = np.ndarray
@@ -62,15 +62,17 @@ def mean_of(clump: int, route: object, pods: int, step: float, runs: int = 400) 
     ids=["one-pod", "round-robin-4", "round-robin-20", "at-random-4", "at-random-20"],
 )
 @pytest.mark.parametrize("clump", [1, 6])
-def test_the_estimate_is_unbiased_however_many_pods_count_at_whatever_moments(
+def test_the_estimate_is_near_the_truth_however_many_pods_count_at_whatever_moments(
     clump: int, route: object, pods: int, step: float
 ) -> None:
     # One estimate of 20 bins is off by about half of it, so the mean of 400 by 3%: four of those.
-    assert mean_of(clump, route, pods, step) == pytest.approx(clump, rel=0.12)
+    # The lesser of two such estimates is a tenth low where both are above 1.
+    low = 0.1 if clump > 1 else 0.0
+    assert mean_of(clump, route, pods, step) == pytest.approx(clump * (1 - low), rel=0.12)
 
 
 def test_clumps_that_stay_on_one_pod_count_as_much_as_those_that_spread() -> None:
-    assert mean_of(6, sticky, 4, 15.0) == pytest.approx(6, rel=0.12)
+    assert mean_of(6, sticky, 4, 15.0) == pytest.approx(6 * 0.9, rel=0.12)
 
 
 def counted(rng: np.random.Generator, per_second: Floats, step: float) -> list[tuple[float, float]]:
@@ -79,17 +81,35 @@ def counted(rng: np.random.Generator, per_second: Floats, step: float) -> list[t
     return [(step * i, float(count)) for i, count in enumerate(counts)]
 
 
+TREBLED = np.array([0.5] * 11 + [1.5] * 13)
+
+
+@pytest.mark.parametrize("step", [5.0, 15.0, 30.0])
 @pytest.mark.parametrize(
-    ("shape", "most"),
+    ("shape", "least", "most"),
     [
-        pytest.param(np.linspace(0.5, 1.5, 20), 1.1, id="trebles-in-five-minutes"),
-        pytest.param(1 + 0.5 * np.sin(np.arange(20) * 15 * 2 * np.pi / 3600), 1.1, id="of-an-hour"),
+        pytest.param(np.linspace(0.5, 1.5, 24), 0.75, 1.0, id="trebles-in-minutes"),
+        pytest.param(1 + 0.5 * np.sin(np.arange(24) / 38), 0.75, 1.1, id="of-an-hour"),
+        # What is left of a step is its chance beside it; its height would be 25 in bins of 15 s.
+        pytest.param(TREBLED, 0.9, 3.5, id="trebles-at-once"),
+        pytest.param(TREBLED[::-1], 0.9, 3.5, id="falls-at-once"),
     ],
 )
-def test_a_trend_is_no_burst(shape: Floats, most: float) -> None:
+def test_a_load_that_moves_is_no_burst(
+    shape: Floats, least: float, most: float, step: float
+) -> None:
     rng = np.random.default_rng(0)
-    found = [dispersion([counted(rng, 50 * shape, 15.0)]) for _ in range(400)]
-    assert np.mean(found) == pytest.approx(1, abs=most - 1)
+    found = [dispersion([counted(rng, 50 * shape, step)]) for _ in range(400)]
+    assert least < np.mean(found) < most
+
+
+@pytest.mark.parametrize("at", [5, 11, 18], ids=["before", "at-the-step", "after"])
+def test_a_burst_counts_although_the_load_moves_as_well(at: int) -> None:
+    rng = np.random.default_rng(0)
+    burst = np.zeros(24)
+    burst[at] = 1.0  # 750 requests in 15 s on top: their square over 18,750 requests is 30
+    found = [dispersion([counted(rng, 50 * (TREBLED + burst), 15.0)]) for _ in range(400)]
+    assert 15 < np.mean(found) < 80
 
 
 def steady(pods: int, reads: int = 21) -> list[list[tuple[float, float]]]:
@@ -161,7 +181,9 @@ def test_too_little_is_unknown(counters: list[list[tuple[float, float]]]) -> Non
 
 def test_a_counter_that_jumps_is_capped_and_regular_arrivals_are_zero() -> None:
     (one,) = steady(1)
-    assert dispersion([[(t, v + 1e9 * (i > 10)) for i, (t, v) in enumerate(one)]]) == 100
+    assert (
+        dispersion([[(t, v + 1e9 * (i > 10)) for i, (t, v) in enumerate(one)]]) == MOST_DISPERSION
+    )
     assert dispersion([[(15.0 * i, 60.0 * i) for i in range(21)]]) == 0
 
 
