@@ -29,8 +29,8 @@ def sides(prospect: Prospect, slo: Slo, *, scarce: bool) -> str:
 def expected(prospect: Prospect, slo: Slo) -> str:
     """Set what a pair is expected to deliver beside the objectives, as a range where it is one.
 
-    A pair that is kept although it falls short says so: "100% to 96.4% of requests in time (so
-    little short of 99% that it is kept)".
+    A pair that is kept although it falls short says so: "100% to 96.4% of requests in time (kept,
+    as a little less demand would meet 99.0%)".
     """
     now, planned = prospect.now, prospect.planned
     percentile = _percentile(slo)
@@ -45,7 +45,7 @@ def expected(prospect: Prospect, slo: Slo) -> str:
     served = share(planned.carried_fraction)
     short = "" if planned.carried_fraction >= 1.0 else f" (it falls behind, {served} served)"
     if prospect.tolerated:
-        short = f" (so little short of {share(slo.attainment_fraction)} that it is kept)"
+        short = f" (kept, as a little less demand would meet {share(slo.attainment_fraction)})"
     return (
         f"{lead}TTFT {percentile} is {ttft} (objective {ttft_objective}), "
         f"ITL {percentile} {itl} (objective {seconds(slo.itl_seconds)}), "
