@@ -37,6 +37,7 @@ from policies.outlook import follow, told, turn_notes
 from policies.profile import Profile
 from policies.rise import noted
 from policies.sizing import Circumstances, Sizing
+from policies.surge import QueueReading
 from policies.types import (
     Binding,
     Decision,
@@ -129,16 +130,16 @@ class Engine:
             self.settings.arrival_dispersion,
             kv_held_factor(observation, found.decode.ready_replicas, shape, self.profile),
         )
-        memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        here = Circumstances(observation, found, levels, memory, self.profile, self.settings)
+        queue = QueueReading.of(observation, found.prefill.ready_replicas, memory.queue)
+        memory = self._learn(observation, found, memory, Demand(load=load, shape=shape), queue)
+        here = Circumstances(observation, found, queue, levels, memory, self.profile, self.settings)
         sizing = here.size()
         memory = self._with_size(memory, sizing.lasting, current)
         decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
         memory = replace(
             memory,
             rises=noted(memory.rises, now_seconds, current, decision.target or current),
-            prefill_waiting=observation.waiting_requests.prefill,
-            prefill_ready=found.prefill.ready_replicas,
+            queue=queue,
         )
         notes = sizing.notes
         if cap and Binding.BUDGET in decision.binding:
@@ -152,7 +153,12 @@ class Engine:
         return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _learn(
-        self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand
+        self,
+        observation: Observation,
+        found: PerRole[PoolState],
+        memory: Memory,
+        now: Demand,
+        queue: QueueReading | None,
     ) -> Memory:
         """Compare what is observed with what the profile predicts for it."""
         if not self.settings.calibrate:
@@ -171,8 +177,8 @@ class Engine:
             ),
             profile=self.profile,
             settings=self.settings,
-            waited_requests=memory.prefill_waiting,
-            elapsed_seconds=memory.step_seconds,
+            queue_before=memory.queue,
+            queue_now=queue,
             calm_seconds=now_seconds - queued_at,
         )
         evidence = witness.evidence(memory.calibration)

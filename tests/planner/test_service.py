@@ -9,18 +9,20 @@ from aiohttp import web
 from silent_server import silent
 from structlog.testing import capture_logs
 
-from planner import service
 from planner.clock import AcceleratedClock, WallClock
 from planner.config import Config, load_profile
 from planner.errors import UserError
 from planner.journal import Record
+from planner.metrics.past import Past
 from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
 from planner.service import Ports, listening, log_tick, serve, until_signalled
+from planner.warm_start import warm_start
 from planner.workloads.in_memory import InMemoryWorkload
 from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
+from policies.surge import QueueReading
 from policies.types import Decision, Hold, HoldReason, Observation, PerRole, PoolState, Role
 
 BLIND = Observation(observed_at_seconds=0.0, window_seconds=60.0)
@@ -109,18 +111,15 @@ async def test_a_signal_is_heard_while_a_slow_server_is_asked_for_the_past() -> 
 
 
 @pytest.mark.parametrize("failure", [KeyError("odd"), TimeoutError()], ids=["a-bug", "slow"])
-async def test_a_past_that_cannot_be_read_keeps_nobody_from_starting(
-    failure: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(*_: object) -> None:
+async def test_a_past_that_cannot_be_read_keeps_nobody_from_starting(failure: Exception) -> None:
+    async def broken(*_: object) -> Past:
         raise failure
 
-    monkeypatch.setattr("planner.metrics.past.read_demand", broken)
     config = config_of("http://127.0.0.1:9")
     engine = Engine(load_profile(config.profile), config.policy)
-    memory = Memory(prefill_ready=3)
+    memory = Memory(queue=QueueReading(0.0, 5.0, 3))
     with capture_logs() as logs:
-        warmed = await service._warm(config, engine, memory, AcceleratedClock())
+        warmed = await warm_start(config, engine, memory, AcceleratedClock(), broken)
     assert warmed is memory
     assert [line["event"] for line in logs] == ["starting without the past"]
 
