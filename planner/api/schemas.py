@@ -82,6 +82,9 @@ class Pool(Answer):
     starting_replicas: int
     draining_replicas: int
     rollout_in_progress: bool
+    gpus_per_replica: int | None = Field(
+        description="as the cluster shows it; null is unknown, and the profile's number counts"
+    )
 
 
 class UnavailablePool(Answer):

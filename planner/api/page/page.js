@@ -70,9 +70,10 @@ function showHeadline() {
   for (const part of document.querySelectorAll(".of-router")) part.hidden = !router;
   showPool("router", router?.pool);
   at("router-explanation").textContent = router ? arrows(router.explanation) : "";
-  const { gpus_per_replica: each, gpu_budget: budget } = state.budget;
+  const { gpus_per_replica: told, gpu_budget: budget } = state.budget;
   const size = state.last?.decision.current;
-  at("gpus").textContent = size ? size.prefill * each.prefill + size.decode * each.decode : "–";
+  const gpus = (role) => size[role] * (state.last.pools[role].gpus_per_replica ?? told[role]);
+  at("gpus").textContent = size ? gpus("prefill") + gpus("decode") : "–";
   if (budget !== null) {
     const note = document.createElement("small");
     note.textContent = ` of ${budget}`;

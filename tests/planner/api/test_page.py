@@ -14,7 +14,7 @@ from planner.api.app import make_app
 from planner.explain import explain, explain_router
 from planner.journal import Journal, Record
 from policies.config import PolicySettings
-from policies.types import PerRole, Unavailable
+from policies.types import PerRole, Role, Unavailable
 
 pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120), pytest.mark.slow]
 
@@ -132,6 +132,17 @@ def test_advice_is_told_as_advice_and_only_once(view, records, page, serve, comp
         expect(page.locator("#decisions tr")).to_have_count(1)
         expect(page.locator("#decisions tr")).to_contain_text(re.compile("advised: scale .* .3"))
     assert complaints == []
+
+
+def test_gpus_are_counted_as_the_cluster_shows_them(view, records, page, serve):
+    """The profile says one for a replica of either role."""
+    pools = records[0].pools
+    pools = pools.but(Role.DECODE, replace(pools.decode, gpus_per_replica=8))
+    view.journal.append(replace(records[0], pools=pools))
+    size = records[0].decision.current
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#gpus")).to_have_text(f"{size.prefill + 8 * size.decode} of 16")
 
 
 def test_what_is_wrong_with_the_metrics_is_told_beside_another_reason(view, records, page, serve):
