@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from planner import admission
 from planner.clock import Stopwatch
 from planner.front_end import FrontEnd, RouterTick
 from planner.journal import Journal, Record
@@ -36,6 +37,17 @@ Listener = Callable[[Record], None]
 Renewal = Callable[[Memory, float], Memory]
 
 log = structlog.get_logger(__name__)
+
+# Reading, budget, and as much again for the decision itself on a busy machine.
+_DEADLINES_OF_A_DECISION = 3
+_HEED_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A port gave no answer, and why."""
+
+    why: str
 
 
 class Decider(Protocol):
@@ -119,8 +131,8 @@ class Loop:
             pools=pools,
             decision=decision,
             applied=target is not None,
-            failures=await self._apply(target, now_seconds) if target else (),
-            router=await self._turn(self.front_end, observation, now_seconds)
+            failures=await self._apply(target, now_seconds, watch) if target else (),
+            router=await self._turn(self.front_end, observation, now_seconds, watch)
             if self.front_end
             else None,
             took_seconds=watch.seconds,  # evaluated last: the writes count
@@ -141,17 +153,29 @@ class Loop:
             log.exception("a listener failed", now_seconds=record.decision.decided_at_seconds)
 
     async def _observe(self, now_seconds: float) -> Observation:
-        seen = await self._ask("metrics", self.metrics.observe(now_seconds))
-        if isinstance(seen, Observation):
-            return seen
-        return Observation(observed_at_seconds=now_seconds, window_seconds=0.0, problems=(seen,))
+        seen = await self._ask("metrics", lambda: self.metrics.observe(now_seconds))
+        if isinstance(seen, Failed):
+            unknown = Observation(observed_at_seconds=now_seconds, window_seconds=0.0)
+            return replace(unknown, problems=(seen.why,))
+        return admission.observation(seen, admission.name_of(self.metrics), now_seconds)
 
     async def _read(self, now_seconds: float) -> Pools:
-        found = await self._ask("workload", self.workload.read(now_seconds))
-        return found if isinstance(found, PerRole) else PerRole.of(lambda _: Unavailable(found))
+        found = await self._ask("workload", lambda: self.workload.read(now_seconds))
+        if isinstance(found, Failed):
+            unavailable = Unavailable(found.why)
+            return PerRole(unavailable, unavailable)
+        return admission.pools(found, admission.name_of(self.workload))
 
-    async def _apply(self, target: PerRole[int], now_seconds: float) -> tuple[WriteFailure, ...]:
+    async def _apply(
+        self, target: PerRole[int], now_seconds: float, watch: Stopwatch
+    ) -> tuple[WriteFailure, ...]:
         """Write both counts; the intent is saved first, so that no crash hides half a change."""
+        if self._late(watch):
+            why = (
+                f"not written: {watch.seconds:.0f} s have passed since this tick began, as after a "
+                "freeze, and others may have acted meanwhile; the next tick decides afresh"
+            )
+            return tuple(WriteFailure(role, why) for role in Role)
         self.memory = replace(self.memory, intent=Sized(now_seconds, target))
         if self.store is not None:
             await self.store.save(self.memory)
@@ -160,47 +184,83 @@ class Loop:
             self.memory = replace(self.memory, intent=None)
         return failures
 
+    def _late(self, watch: Stopwatch) -> bool:
+        """Whether longer has passed than reading, budget and decision may take together.
+
+        A process that was stopped, or a machine that slept, wakes up with a decision of long ago.
+        """
+        return watch.seconds > _DEADLINES_OF_A_DECISION * self.settings.deadline_seconds
+
     async def _scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
-        failures = await self._ask("scale", self.workload.scale(target))
-        if isinstance(failures, tuple):
-            return failures
-        return tuple(WriteFailure(role, failures) for role in Role)
+        answer = await self._ask("scale", lambda: self.workload.scale(target), finish=True)
+        if isinstance(answer, Failed):
+            return tuple(WriteFailure(role, answer.why) for role in Role)
+        return admission.failures(answer, admission.name_of(self.workload))
 
     async def _turn(
-        self, front_end: FrontEnd, observation: Observation, now_seconds: float
+        self,
+        front_end: FrontEnd,
+        observation: Observation,
+        now_seconds: float,
+        watch: Stopwatch,
     ) -> RouterTick:
         """Let the front end follow; by then the pair is scaled, and nothing can hold it up."""
-        turn = front_end.turn(observation, self.memory, now_seconds, act=self.settings.act)
-        found = await self._ask("router", turn)
-        if isinstance(found, RouterTick):
+        act = self.settings.act and not self._late(watch)
+        found = await self._ask(
+            "router", lambda: front_end.turn(observation, self.memory, now_seconds, act=act)
+        )
+        if not isinstance(found, Failed):
             return found
-        hold = Hold(HoldReason.POOL_UNKNOWN, found)
+        hold = Hold(HoldReason.POOL_UNKNOWN, found.why)
         decision = RouterDecision(
             decided_at_seconds=now_seconds, current=None, target=None, hold=hold
         )
-        return RouterTick(pool=Unavailable(found), decision=decision)
+        return RouterTick(pool=Unavailable(found.why), decision=decision)
 
-    async def _ask(self, port: str, answer: Awaitable[T]) -> T | str:
-        """Await a port's answer, or say why there is none: here a failure becomes a value."""
+    async def _ask(
+        self, port: str, ask: Callable[[], Awaitable[T]], *, finish: bool = False
+    ) -> T | Failed:
+        """Await a port's answer, or say why there is none: here a failure becomes a value.
+
+        The port runs in a task of its own: what swallows its cancellation, or cancels itself, must
+        not end the loop. With `finish` it is let end when the planner is told to, for half of a
+        written pair is worse than both the old and the new one.
+        """
+        limit_seconds = self.settings.deadline_seconds
         try:
-            async with asyncio.timeout(self.settings.deadline_seconds) as deadline:
-                return await answer
-        except Exception as error:
-            if deadline.expired():
-                why = f"{port}: no answer within {self.settings.deadline_seconds:g} s"
-                log.warning("port too slow", port=port, why=why)
-            else:  # expected outages are values, so this one is worth its traceback
-                why = f"{port}: {type(error).__name__}: {error}"
-                log.exception("port failed", port=port)
-            return why
+            task = asyncio.ensure_future(ask())
+        except Exception as error:  # it is no coroutine, and has failed already
+            log.exception("port failed", port=port)
+            return Failed(f"{port}: {type(error).__name__}: {error}")
+        try:
+            done, _ = await asyncio.wait({task}, timeout=limit_seconds)
+        except asyncio.CancelledError:
+            if finish:
+                await asyncio.wait({task}, timeout=limit_seconds)
+            await _ended(task, port)
+            raise
+        if not done:
+            why = f"{port}: no answer within {limit_seconds:g} s"
+            log.warning("port too slow", port=port, why=why)
+            await _ended(task, port)
+            return Failed(why)
+        try:
+            return task.result()
+        except asyncio.CancelledError:
+            why = f"{port}: it cancelled itself"
+            log.warning("port failed", port=port, why=why)
+            return Failed(why)
+        except Exception as error:  # expected outages are values: this one is worth its traceback
+            log.exception("port failed", port=port)
+            return Failed(f"{port}: {type(error).__name__}: {error}")
 
     def _decide(
         self, observation: Observation, pools: Pools, now_seconds: float, cap: GpuCap | None
     ) -> Decision:
         try:
-            decision, self.memory = self.engine.decide(
-                observation, pools, self.memory, now_seconds, cap
-            )
+            decision, memory = self.engine.decide(observation, pools, self.memory, now_seconds, cap)
+            decision = admission.decided(decision, admission.name_of(self.engine))
+            self.memory = memory
         except Exception as error:
             log.exception("the decision failed; holding", now_seconds=now_seconds)
             current = _current(pools)
@@ -220,6 +280,14 @@ class Loop:
             log.exception("what the decision will do cannot be foreseen")
             known = False
         return decision if known else replace(decision, foresight=None)
+
+
+async def _ended(task: asyncio.Future[T], port: str) -> None:
+    """Cancel what is too slow; what does not heed that is left behind, and told."""
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=_HEED_SECONDS)
+    if not done:
+        log.warning("port does not end when it is cancelled", port=port)
 
 
 def _current(pools: Pools) -> PerRole[int] | None:

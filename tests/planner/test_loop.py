@@ -16,7 +16,7 @@ from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
 from planner.store import MemoryStore
 from planner.workloads.in_memory import InMemoryWorkload
-from policies.config import PolicySettings
+from policies.config import Guards, PolicySettings
 from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.memory import Memory
@@ -287,13 +287,14 @@ class Flaky(InMemoryWorkload):
 
 
 BUSY = Observation(
-    observed_at_seconds=1e6,  # never stale in this test
+    observed_at_seconds=0.0,
     window_seconds=60.0,
     requests_per_second=150.0,
     input_tokens=Lengths.lognormal(2000.0),
     output_tokens_mean=300.0,
 )
-BLIND = Observation(observed_at_seconds=1e6, window_seconds=60.0)
+BLIND = Observation(observed_at_seconds=0.0, window_seconds=60.0)
+NEVER_STALE = PolicySettings(guards=Guards(stale_after_seconds=3600.0))
 SEEN_OR_NOT = st.sampled_from([BUSY, BLIND, ConnectionError("no Prometheus")])
 REACHED_OR_NOT = st.sampled_from(["fine", "unreadable", "unwritable"])
 
@@ -308,7 +309,7 @@ def test_through_any_outage_it_ticks_on_and_scales_only_on_what_it_knows(
         metrics=ScriptedMetrics([seen for seen, _ in script]),
         workload=workload,
         clock=AcceleratedClock(),
-        engine=Engine(builtin("llama-3-8b-h100-fp8-tp1"), PolicySettings()),
+        engine=Engine(builtin("llama-3-8b-h100-fp8-tp1"), NEVER_STALE),
         settings=LoopSettings(act=True),
     )
     with capture_logs():
@@ -322,19 +323,28 @@ def test_through_any_outage_it_ticks_on_and_scales_only_on_what_it_knows(
 
 
 class Dying(InMemoryWorkload):
-    """The process ends between the two writes of its first change."""
+    """Between the two writes of its first change it waits for the process to end."""
+
+    def __init__(self, replicas: PerRole[int]) -> None:
+        super().__init__(replicas)
+        self.half = asyncio.Event()
 
     async def scale(self, target: PerRole[int]) -> tuple[WriteFailure, ...]:
         self.replicas = PerRole(self.replicas.prefill, target.decode)
-        raise asyncio.CancelledError
+        self.half.set()
+        return await asyncio.Future()
 
 
 async def test_a_crash_between_two_writes_is_told_after_the_restart(tmp_path: Path) -> None:
     file = tmp_path / "memory.json"
-    loop = make_loop(Wants(PerRole(3, 4)), workload=Dying(ONE_EACH))
+    dying = Dying(ONE_EACH)
+    loop = make_loop(Wants(PerRole(3, 4)), workload=dying, deadline_seconds=0.2)
     loop.store = MemoryStore(file)
+    tick = asyncio.create_task(loop.tick(0.0))
+    await dying.half.wait()
+    tick.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await loop.tick(0.0)
+        await tick
     again = make_loop(Wants(ONE_EACH), workload=InMemoryWorkload(PerRole(1, 4)))
     again.engine = Engine(builtin("llama-3-8b-h100-fp8-tp1"), PolicySettings())
     again.memory = MemoryStore(file).load()
