@@ -66,11 +66,16 @@ class Fit:
 
 
 def fit(forecaster: Forecaster, series: Series, target: Target) -> Fit:
-    """Fit one model; a path that is not finite, or an exception of its own, is a refusal."""
+    """Fit one model; a path that is not finite, or an exception of its own, is a refusal.
+
+    It is tried as each cell will use it. Where that hangs, it hangs here, under the deadline of
+    whoever fits, and not in a decision.
+    """
     try:
         outcome = forecaster.fit(series, target)
         if not isinstance(outcome, CannotRun):
             sane_path(outcome, target.last_step)
+            sane_path(outcome.extend(series.values[-1:]), target.last_step)
     except ValueError as error:
         outcome = CannotRun(Refusal.NONSENSE, str(error))
     except Exception as error:  # noqa: BLE001 - a model from outside must not stop the others

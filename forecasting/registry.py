@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.metadata import entry_points
 
 from forecasting.ets import Ets
@@ -40,15 +41,23 @@ REFIT_SECONDS = {
 DEFAULT_REFIT_SECONDS = 3600.0
 
 
-def forecasters() -> tuple[Forecaster, ...]:
+def forecasters(wanted: Collection[str] | None = None) -> tuple[Forecaster, ...]:
     """All models; an entry point names a Forecaster, or a class or function that makes one.
 
-    ValueError when two have the same name or an entry point gives something else.
+    Where all that are `wanted` ship, no entry point is loaded, so that a package that is broken
+    and not asked for harms nobody. ValueError when two have the same name, or an entry point fails
+    or gives something else.
     """
     found = list(BUILT_IN)
+    if wanted is not None and set(wanted) <= {one.name for one in BUILT_IN}:
+        return BUILT_IN
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        loaded = entry.load()
-        made = loaded() if callable(loaded) else loaded
+        try:
+            loaded = entry.load()
+            made = loaded() if callable(loaded) else loaded
+        except Exception as error:
+            why = f"entry point {entry.name} = {entry.value} cannot be loaded"
+            raise ValueError(f"{why}: {type(error).__name__}: {error}") from error
         if not (hasattr(made, "fit") and isinstance(getattr(made, "name", None), str)):
             raise ValueError(f"entry point {entry.name} = {entry.value} gives no Forecaster")
         if made.name in {one.name for one in found}:

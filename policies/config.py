@@ -221,7 +221,7 @@ class ForecastSettings(Section):
     @field_validator("models")
     @classmethod
     def _known(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        known = [forecaster.name for forecaster in forecasters()]
+        known = [forecaster.name for forecaster in forecasters(models or ())]
         for name in models or ():
             if name not in known:
                 raise ValueError(f"there is no forecaster {name!r}; there are {', '.join(known)}")

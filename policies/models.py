@@ -17,7 +17,9 @@ from policies.outlook import calendar
 
 def to_fit(settings: ForecastSettings) -> tuple[Forecaster, ...]:
     """The forecasters that the settings name; Prophet knows the country and the events."""
-    named = (one for one in forecasters() if one.name in (settings.models or ()))
+    named = (
+        one for one in forecasters(settings.models or ()) if one.name in (settings.models or ())
+    )
     events = calendar(settings)
     return tuple(
         replace(one, country=settings.country, events=events) if isinstance(one, Prophet) else one

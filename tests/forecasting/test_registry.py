@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from forecasting.registry import BUILT_IN, forecasters
+from policies.config import ForecastSettings
 
 
 @pytest.fixture
@@ -12,7 +13,8 @@ def package(tmp_path, monkeypatch):
     def install(line):
         (tmp_path / "my_models.py").write_text(
             "class Mine:\n    name = 'mine'\n\n    def fit(self, series, target): ...\n\n"
-            "class Namesake(Mine):\n    name = 'ets'\n\nnothing = 3\n"
+            "class Namesake(Mine):\n    name = 'ets'\n\nnothing = 3\n\n"
+            "class Broken:\n    def __init__(self): raise KeyError('licence')\n"
         )
         metadata = tmp_path / "my_models-1.0.dist-info"
         metadata.mkdir()
@@ -39,9 +41,20 @@ def test_a_model_of_ones_own_is_found(package):
     [
         ("other = my_models:Namesake", "there is a model 'ets' already"),
         ("nothing = my_models:nothing", "gives no Forecaster"),
+        ("gone = my_models:Gone", "gone = my_models:Gone cannot be loaded: AttributeError"),
+        ("other = no_such_package:Mine", "cannot be loaded: ModuleNotFoundError"),
+        ("broken = my_models:Broken", "cannot be loaded: KeyError: 'licence'"),
     ],
 )
 def test_a_wrong_entry_point_is_named(package, line, says):
     package(line)
     with pytest.raises(ValueError, match=says):
         forecasters()
+
+
+def test_a_broken_package_that_is_not_asked_for_harms_nobody(package):
+    package("broken = my_models:Broken")
+    assert ForecastSettings(models=("ets",)).models == ("ets",)
+    assert forecasters(("ets", "sarimax")) == BUILT_IN
+    with pytest.raises(ValueError, match="broken = my_models:Broken cannot be loaded"):
+        ForecastSettings(models=("mine",))

@@ -111,3 +111,32 @@ async def test_due_models_are_fitted_in_the_background_and_handed_over_once(work
     await fitting.finished()
     assert [fit.name for fit in fitting.take()["prefill"]] == ["ets"]
     await fitting.close()
+
+
+async def test_a_model_that_hangs_when_it_is_used_is_refused_where_it_is_fitted(odd_model):
+    worker = FitWorker(deadline_seconds=1.0)
+    odd = odd_model(
+        "return type(self)()\n\n"
+        "                def path(self, steps):\n                    return [1.0] * steps\n\n"
+        "                def extend(self, values):\n                    time.sleep(600)"
+    )
+    done = await worker.fit(odd, SERIES, TARGET)
+    worker.close()
+    assert isinstance(done.fit.outcome, CannotRun)
+    assert done.fit.outcome.reason is Refusal.DEADLINE
+
+
+@pytest.mark.parametrize(
+    "given", ["float('nan')", "'x'", "None", "float('inf')"], ids=["nan", "text", "none", "inf"]
+)
+def test_a_model_that_turns_to_nonsense_when_it_is_used_is_refused(odd_model, given):
+    odd = odd_model(
+        "return type(self)()\n\n"
+        "                one = 1.0\n\n"
+        "                def path(self, steps):\n                    return [self.one] * steps\n\n"
+        "                def extend(self, values):\n                    used = type(self)()\n"
+        f"                    used.one = {given}\n                    return used"
+    )
+    outcome = timed_fit(odd, SERIES, TARGET).fit.outcome
+    assert isinstance(outcome, CannotRun)
+    assert outcome.reason in (Refusal.NONSENSE, Refusal.FAILED)
