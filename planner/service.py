@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 # One after another: both readings side by side, the budget, the writes, the front end.
 _WAITS_OF_A_TICK = 4
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +213,10 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
 
 
 async def until_signalled(work: Coroutine[None, None, None]) -> bool:
-    """Run `work`; SIGINT or SIGTERM cancels it. Return whether it ended by itself."""
+    """Run `work`; SIGINT, SIGTERM or SIGHUP cancels it. Return whether it ended by itself.
+
+    The configuration is read once, so SIGHUP loads nothing anew. Under nohup it stays ignored.
+    """
     task = asyncio.ensure_future(work)
     events = asyncio.get_running_loop()
     signalled = asyncio.Event()
@@ -222,7 +225,8 @@ async def until_signalled(work: Coroutine[None, None, None]) -> bool:
         signalled.set()
         task.cancel()
 
-    for one in _SIGNALS:
+    heard = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    for one in heard:
         events.add_signal_handler(one, stop)
     try:
         await task
@@ -230,6 +234,6 @@ async def until_signalled(work: Coroutine[None, None, None]) -> bool:
         if not signalled.is_set():
             raise
     finally:
-        for one in _SIGNALS:
+        for one in heard:
             events.remove_signal_handler(one)
     return not signalled.is_set()

@@ -60,7 +60,7 @@ async def test_a_busy_port_is_the_user_s_to_mend() -> None:
                 pytest.fail("two listeners on one port")
 
 
-@pytest.mark.parametrize("one", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("one", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_cancels_the_work_and_lets_it_clean_up(one: signal.Signals) -> None:
     cleaned = asyncio.Event()
 
