@@ -14,6 +14,7 @@ from policies.coupling import Solution
 from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.profile import Profile
+from policies.ratio import RatioRange
 from policies.recommend import recommend
 from policies.types import Binding, Prospect
 
@@ -49,6 +50,12 @@ class Objective(_Question):
         return slo.model_copy(update=self.model_dump(exclude_none=True))
 
 
+class AskedRatio(RatioRange):
+    """Bounds on prefill replicas per decode replica, instead of the service's own."""
+
+    model_config = ConfigDict(strict=True)
+
+
 class RecommendRequest(_Question):
     """A steady load to size both pools for."""
 
@@ -63,6 +70,7 @@ class RecommendRequest(_Question):
                     "output_tokens": 250,
                     "slo": {"ttft_seconds": 1, "itl_seconds": 0.03},
                     "gpu_budget": 8,
+                    "ratio": {"max_prefill_per_decode": 2},
                 },
             ]
         }
@@ -78,13 +86,17 @@ class RecommendRequest(_Question):
     gpu_budget: Gpus | None = Field(
         default=None, description="most GPUs for both roles; default: the service's budget"
     )
+    ratio: AskedRatio = Field(
+        default=AskedRatio(), description="prefill per decode; default: the service's range"
+    )
 
     def settings_over(self, settings: PolicySettings) -> PolicySettings:
-        """The service's settings with this question's own objective and budget."""
+        """The service's settings with this question's own objective, budget and ratio."""
         return settings.model_copy(
             update={
                 "slo": self.slo.over(settings.slo),
                 "gpu_budget": self.gpu_budget or settings.gpu_budget,
+                "ratio": self.ratio if self.ratio.limits else settings.ratio,
             }
         )
 
