@@ -35,7 +35,7 @@ from policies.level import Levels, levels_of
 from policies.memory import Memory, Sized
 from policies.outlook import follow, told, turn_notes
 from policies.profile import Profile
-from policies.rise import noted
+from policies.rise import called_for, noted
 from policies.sizing import Circumstances, Sizing
 from policies.types import (
     Binding,
@@ -134,9 +134,10 @@ class Engine:
         sizing = here.size()
         memory = self._with_size(memory, sizing.lasting, current)
         decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
+        asked = called_for(decision.target or current, decision.limiters)
         memory = replace(
             memory,
-            rises=noted(memory.rises, now_seconds, current, decision.target or current),
+            rises=noted(memory.rises, now_seconds, current, asked),
             prefill_waiting=observation.waiting_requests.prefill,
             prefill_ready=found.prefill.ready_replicas,
         )

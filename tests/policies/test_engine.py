@@ -14,6 +14,7 @@ from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.outlook import tracker_settings, turn_notes
 from policies.profile import builtin
+from policies.ratio import RatioRange
 from policies.types import (
     HoldReason,
     Observation,
@@ -354,6 +355,19 @@ def test_the_last_replica_of_a_scale_out_stays_for_ten_minutes():
     assert min(held) == before + 1
     assert any(limiter.name == "hold_rise" for each in decisions for limiter in each.limiters)
     assert decisions[-1].target.prefill == before
+
+
+def test_what_the_ratio_added_goes_with_what_it_was_added_for():
+    """A window holds 9 prefill replicas, and these 3 decode replicas where 1 would do."""
+    four = RatioRange(max_prefill_per_decode=4.0)
+    engine = Engine(PROFILE, PolicySettings(ratio=four))
+    decisions = play(engine, [2.0] * 50, PerRole(9, 1))
+    sizes = [decision.target for decision in decisions]
+    assert sizes[0] == PerRole(9, 3)
+    assert "keep_ratio" in {limiter.name for limiter in decisions[0].limiters}
+    given_back = next(place for place, size in enumerate(sizes) if size.prefill < 9)
+    assert sizes[given_back] == PerRole(1, 1)
+    assert 300.0 <= given_back * 15.0 <= 360.0
 
 
 def test_when_traffic_stops_the_long_answers_that_remain_call_for_nothing():
