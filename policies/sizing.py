@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_ready
+from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_ready, normal_queue
 from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
@@ -149,16 +149,18 @@ class Circumstances:
         """Nothing less than there is of a role that has a queue to work off.
 
         What a replica asked for now would find of the queue is nothing when those on their way are
-        enough; they are enough only as long as none of them is cancelled.
+        enough; they are enough only as long as none of them is cancelled. A queue in front of
+        prefill that decode holds up is no reason for more prefill, but is there still when decode
+        has grown: then what was cancelled is missed.
         """
-        waiting = self._queue
-        if waiting.calm:
-            return planned
+        in_front = self.observation.waiting_requests.prefill or 0.0
+        normal = normal_queue(self.observation, self.settings)
+        queued = PerRole(in_front > normal, not self._queue.calm)
         return PerRole.of(
             lambda role: (
-                planned[role]
-                if role is Role.PREFILL and waiting.congestion is not Congestion.NONE
-                else max(planned[role], self.pools[role].desired_replicas)
+                max(planned[role], self.pools[role].desired_replicas)
+                if queued[role]
+                else planned[role]
             )
         )
 

@@ -193,7 +193,14 @@ def test_a_backlog_is_worked_off_by_both_roles():
     assert decision.target.decode > calm.target.decode
 
 
-def test_nothing_on_its_way_to_a_queue_is_cancelled():
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(0.0, id="nothing behind prefill"),
+        pytest.param(300.0, id="decode holds it up, for now"),
+    ],
+)
+def test_nothing_on_its_way_to_a_queue_is_cancelled(behind):
     """Nine replicas are starting for 3,000 requests: with them the queue will be gone in time."""
     engine = Engine(
         PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0, scale_in_slot_seconds=0))
@@ -202,7 +209,7 @@ def test_nothing_on_its_way_to_a_queue_is_cancelled():
         PoolState(desired_replicas=12, ready_replicas=3, starting_ages_seconds=(60.0,) * 9),
         PoolState(desired_replicas=2, ready_replicas=2),
     )
-    queued = seen(0, 20.0, waiting_requests=PerRole(3000.0, 0.0))
+    queued = seen(0, 20.0, waiting_requests=PerRole(3000.0, behind), kv_usage_fraction=0.95)
     decision, _ = engine.decide(queued, on_their_way, Memory(), 0.0)
     assert decision.target.prefill == 12
     kept = next(limiter for limiter in decision.limiters if limiter.name == "keep_for_queue")
