@@ -17,6 +17,7 @@ from policies.calibration import UNCALIBRATED, Calibration
 from policies.demand import Load, Shape
 from policies.rise import NEVER_RISEN, Rises
 from policies.types import PerRole
+from policies.unserved import ALL_SERVED, Unserved
 
 VERSION = 1
 _NEVER_HELD = Average(1.0)
@@ -41,7 +42,8 @@ class Memory:
 
     The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
     each role's start-up time as measured; None was never measured. `intent` is a change that was
-    begun and is not known to be done. `rises` are the last scale-outs that were decided.
+    begun and is not known to be done. `rises` are the last scale-outs that were decided, `unserved`
+    what is counted as waiting and no queue.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -56,6 +58,7 @@ class Memory:
     calibration: Calibration = UNCALIBRATED
     arrival_dispersion: Average | None = None
     kv_held_factor: Average = _NEVER_HELD
+    unserved: Unserved = ALL_SERVED
     prefill_waiting: float | None = None
     prefill_ready: int | None = None
     queued_at_seconds: float | None = None

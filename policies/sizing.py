@@ -32,7 +32,7 @@ class Sizing:
 
     Of what there is, `kept` are those that a queue needs, whatever the move would give back.
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
-    `now` is the level of the load that is seen, without what waits.
+    `now` is the level of the load that is seen, without what waits; `backlog` is what waits of it.
     """
 
     solution: Solution
@@ -40,6 +40,7 @@ class Sizing:
     kept: PerRole[int]
     lasting: PerRole[int]
     now: Load
+    backlog: PerRole[float]
     notes: tuple[str, ...]
 
 
@@ -114,7 +115,8 @@ class Circumstances:
             planned = solution.replicas
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         told = tuple(note for note in notes if note)
-        return Sizing(solution, planned, self._kept(planned), lasting, seen.now, told)
+        kept = self._kept(planned)
+        return Sizing(solution, planned, kept, lasting, seen.now, waiting.requests, told)
 
     def _surely(self, planned: PerRole[int], solution: Solution) -> PerRole[int]:
         """What is planned, and of what that would give back, no more than is surely right.

@@ -191,6 +191,8 @@ def test_a_backlog_is_worked_off_by_both_roles():
     decision, _ = ENGINE.decide(queued, pools(3, 1), Memory(), 0.0)
     assert decision.target.prefill > calm.target.prefill
     assert decision.target.decode > calm.target.decode
+    assert calm.backlog == PerRole(0.0, 0.0)
+    assert decision.backlog.prefill > 1000
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,8 @@ def test_nothing_on_its_way_to_a_queue_is_cancelled(behind):
     assert decision.target.prefill == 12
     kept = next(limiter for limiter in decision.limiters if limiter.name == "keep_for_queue")
     assert kept.before.prefill < kept.after.prefill == 12
+    assert decision.backlog.prefill == 0.0
+    assert (decision.backlog.decode > 0.0) == (behind > 0.0)
     assert "a queue to work off" in kept.why
     calm = seen(0, 20.0)
     assert engine.decide(calm, on_their_way, Memory(), 0.0)[0].target.prefill < 12
