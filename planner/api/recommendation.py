@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from planner.api.schemas import Answer, Expectation, Margins, Needed, Number, Replicas
 from planner.explain import expectations, reasons
@@ -51,9 +51,16 @@ class Objective(_Question):
 
 
 class AskedRatio(RatioRange):
-    """Bounds on prefill replicas per decode replica, instead of the service's own."""
+    """Bounds on prefill replicas per decode replica, instead of the service's own.
+
+    Ends in the wrong order are a question that has an answer: no pair is within them.
+    """
 
     model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AskedRatio:
+        return self
 
 
 class RecommendRequest(_Question):
