@@ -1,7 +1,8 @@
 """How good the decision is, against what it is held to. A Markdown table, and JSON.
 
 python benchmarks/decision_quality.py [--quick] [--only NAME,..] [--startup 30,120,300]
-    [--profile-error=-0.2,0,0.2] [--seeds N] [--policies A,B,..] [--bounds FILE] [-o FILE]
+    [--profile-error=-0.2,0,0.2] [--seeds N] [--policies A,B,..] [--through STACK:SECONDS]
+    [--bounds FILE] [-o FILE]
 
 Knobs are the defaults, the same for all workloads. Without --startup and --profile-error every
 workload is played with start-ups of 30, 120 and 300 s on the fleet of the profile, and with 120 s
@@ -27,6 +28,8 @@ from quality_place import USUAL_STARTUP_SECONDS, Place, known_names, present
 from quality_seeds import over_seeds
 from quality_workloads import RECIPES
 
+from planner.metrics.exporters import EXPORTERS
+from planner.metrics.scraped_fleet import StackLens
 from replay.baselines.registry import BOUND, CEILING, CONTENDERS, COUPLED
 from replay.compare import Run, as_dict, play
 
@@ -45,7 +48,7 @@ def places(options: argparse.Namespace) -> Iterator[Place]:
     for recipe in present(options.only):
         for startup_seconds, profile_error in fleets(options):
             for seed in range(options.seeds):
-                yield Place(recipe, startup_seconds, profile_error, seed)
+                yield Place(recipe, startup_seconds, profile_error, seed, lens=options.through)
 
 
 def fleets(options: argparse.Namespace) -> list[tuple[float, float]]:
@@ -153,6 +156,14 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
+def lens(text: str) -> StackLens:
+    """Read dynamo:15."""
+    stack, _, seconds = text.partition(":")
+    if stack not in EXPORTERS:
+        raise argparse.ArgumentTypeError(f"no {stack}; there are {', '.join(EXPORTERS)}")
+    return StackLens(stack=stack, scrape_seconds=float(seconds or 15))
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -163,6 +174,7 @@ def arguments() -> argparse.Namespace:
     add("--profile-error", type=numbers, metavar="FRACTION,..")
     add("--seeds", type=int, default=1, metavar="N", help="0 to N - 1, then mean and worst")
     add("--policies", type=known_names(tuple(CONTENDERS)), default=POLICIES, metavar="A,B,..")
+    add("--through", type=lens, metavar="STACK:SECONDS", help="see fleets by scrapes of a stack")
     add("--bounds", type=Path, metavar="FILE", help="keeps bounds between runs")
     add("--no-bound", action="store_true", help="compute none; those in --bounds are used")
     add("-o", "--output", type=Path, metavar="FILE", help="JSON, written as rows come")

@@ -13,13 +13,17 @@ from quality_workloads import RECIPES, Recipe
 from policies.config import PolicySettings
 from policies.profile import Profile
 from replay.compare import Case, Stage
+from replay.scene import Lens
 
 USUAL_STARTUP_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One workload on one kind of fleet; `profile` and `settings` are those of a scarce one."""
+    """One workload on one kind of fleet; `profile` and `settings` are those of a scarce one.
+
+    Policies see it through the `lens`, or as it is.
+    """
 
     recipe: Recipe
     startup_seconds: float = USUAL_STARTUP_SECONDS
@@ -27,6 +31,7 @@ class Place:
     seed: int = 0
     profile: Profile | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    lens: Lens | None = None
 
     def case(self, policy: str, **knobs: float) -> Case:
         """A policy there."""
@@ -37,6 +42,7 @@ class Place:
                 {"prefill": role, "decode": role, **self.settings}
             ),
             profile_error=self.profile_error,
+            lens=self.lens,
         )
         return Case(policy=policy, workload=self.recipe, stage=stage, seed=self.seed, knobs=knobs)
 

@@ -93,16 +93,19 @@ def left_when_ready(
     served_per_replica: float,
     pool: PoolState,
     lead_seconds: float,
+    age_seconds: float = 0.0,
 ) -> float:
     """Requests of a queue that will wait still when a replica asked for now can help.
 
-    Until then it grows by what arrives and falls by what ready replicas serve, and starting ones
-    from the moment they are ready. Example: 300 wait, 70 arrive per second, 5 replicas serve 8 per
-    second each, and 4 more will in half of the 120 s that a start takes: 300 + 8400 - 6720 = 1980.
+    From when it was read, `age_seconds` ago, until then it grows by what arrives and falls by what
+    ready replicas serve, and starting ones from the moment they are ready. Example: 300 wait, 70
+    arrive per second, 5 replicas serve 8 per second each, and 4 more will in half of the 120 s that
+    a start takes: 300 + 8400 - 6720 = 1980.
     """
-    serving = lead_seconds * pool.ready_replicas
+    passing_seconds = age_seconds + lead_seconds
+    serving = passing_seconds * pool.ready_replicas
     serving += sum(min(age, lead_seconds) for age in pool.starting_ages_seconds)
-    left = waiting + arrivals_per_second * lead_seconds - served_per_replica * serving
+    left = waiting + arrivals_per_second * passing_seconds - served_per_replica * serving
     return max(left, 0.0)
 
 

@@ -38,6 +38,7 @@ from policies.outlook import follow, told, turn_notes
 from policies.profile import Profile
 from policies.rise import called_for, noted
 from policies.sizing import Circumstances, Sizing
+from policies.surge import QueueReading
 from policies.types import (
     Binding,
     Decision,
@@ -132,8 +133,9 @@ class Engine:
         )
         unserved = memory.unserved.after(observation, found, memory.step_seconds)
         memory, observation = replace(memory, unserved=unserved), unserved.taken_from(observation)
-        memory = self._learn(observation, found, memory, Demand(load=load, shape=shape))
-        here = Circumstances(observation, found, levels, memory, self.profile, self.settings)
+        queue = QueueReading.of(observation, found.prefill.ready_replicas, memory.queue)
+        memory = self._learn(observation, found, memory, Demand(load=load, shape=shape), queue)
+        here = Circumstances(observation, found, queue, levels, memory, self.profile, self.settings)
         sizing = here.size()
         memory = self._with_size(memory, sizing.lasting, current)
         decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
@@ -141,8 +143,7 @@ class Engine:
         memory = replace(
             memory,
             rises=noted(memory.rises, now_seconds, current, asked),
-            prefill_waiting=observation.waiting_requests.prefill,
-            prefill_ready=found.prefill.ready_replicas,
+            queue=queue,
         )
         return self._told(decision, here, sizing, followed, cap), memory
 
@@ -173,7 +174,12 @@ class Engine:
         )
 
     def _learn(
-        self, observation: Observation, found: PerRole[PoolState], memory: Memory, now: Demand
+        self,
+        observation: Observation,
+        found: PerRole[PoolState],
+        memory: Memory,
+        now: Demand,
+        queue: QueueReading | None,
     ) -> Memory:
         """Compare what is observed with what the profile predicts for it."""
         if not self.settings.calibrate:
@@ -192,8 +198,8 @@ class Engine:
             ),
             profile=self.profile,
             settings=self.settings,
-            waited_requests=memory.prefill_waiting,
-            elapsed_seconds=memory.step_seconds,
+            queue_before=memory.queue,
+            queue_now=queue,
             calm_seconds=now_seconds - queued_at,
         )
         evidence = witness.evidence(memory.calibration)

@@ -11,6 +11,7 @@ from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand
 from policies.profile import Profile
+from policies.surge import QueueReading
 from policies.types import Observation, PerRole, PoolState
 
 _STEP = 0.05
@@ -22,9 +23,9 @@ _TTFT_NOISE, _FLOW_NOISE, _ITL_NOISE = 0.2**2, 0.15**2, 0.05**2
 class Witness:
     """One tick: what was observed of which pools, under which demand.
 
-    `demand` is what arrives now, in the profile's own replica-seconds. `waited_requests` is the
-    queue in front of prefill one tick of `elapsed_seconds` ago; None when unknown. `calm_seconds`
-    is how long no queue beyond the normal has stood anywhere.
+    `demand` is what arrives now, in the profile's own replica-seconds. `queue_before` and
+    `queue_now` are the last two readings of the queue in front of prefill; None when unknown.
+    `calm_seconds` is how long no queue beyond the normal has stood anywhere.
     """
 
     observation: Observation
@@ -32,8 +33,8 @@ class Witness:
     demand: Demand
     profile: Profile
     settings: PolicySettings
-    waited_requests: float | None
-    elapsed_seconds: float
+    queue_before: QueueReading | None
+    queue_now: QueueReading | None
     calm_seconds: float
 
     def evidence(self, calibration: Calibration) -> PerRole[Evidence | None]:
@@ -48,26 +49,28 @@ class Witness:
         )
 
     def _prefill_evidence(self, calibration: Calibration) -> Evidence | None:
-        waiting = self.observation.waiting_requests.prefill
-        if not self._rate or waiting is None or self.waited_requests is None:
+        before, now = self.queue_before, self.queue_now
+        if not self._rate or now is None or before is None:
             return None
         if self.calm_seconds > self.observation.window_seconds:
             return self._ttft_evidence(calibration)  # no request in the window was held up
         behind = diagnose(self.observation, self.settings).congestion is not Congestion.NONE
         standing = max(normal_queue(self.observation, self.settings), self._ready.prefill)
-        if behind or min(waiting, self.waited_requests) <= standing:
+        if behind or min(now.requests, before.requests) <= standing:
             return None
-        return self._flow_evidence(calibration.prefill, waiting - self.waited_requests)
+        return self._flow_evidence(calibration.prefill, before, now)
 
-    def _flow_evidence(self, correction: Correction, queue_growth: float) -> Evidence | None:
+    def _flow_evidence(
+        self, correction: Correction, before: QueueReading, now: QueueReading
+    ) -> Evidence | None:
         """While a queue stands, replicas are all busy: what leaves is what they can do.
 
         Example: 40 arrive per second, the queue grows by 10 per second, 3 replicas are ready: 30
         are served per second, so one takes 0.1 s.
         """
-        if self.elapsed_seconds <= 0:
+        if now is before:
             return None
-        served_per_second = self._rate - queue_growth / self.elapsed_seconds
+        served_per_second = self._rate - now.growth_per_second(before)
         erlangs = self._as_told.prefill.erlangs
         if served_per_second <= 0 or erlangs <= 0:
             return None

@@ -16,6 +16,7 @@ from policies.average import Average
 from policies.calibration import UNCALIBRATED, Calibration
 from policies.demand import Load, Shape
 from policies.rise import NEVER_RISEN, Rises
+from policies.surge import QueueReading
 from policies.types import PerRole
 from policies.unserved import ALL_SERVED, Unserved
 
@@ -42,8 +43,8 @@ class Memory:
 
     The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
     each role's start-up time as measured; None was never measured. `intent` is a change that was
-    begun and is not known to be done. `rises` are the last scale-outs that were decided, `unserved`
-    what is counted as waiting and no queue.
+    begun and is not known to be done. `rises` are the last scale-outs that were decided. `queue` is
+    the newest reading of prefill's queue, `unserved` what is counted as waiting and no queue.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -59,8 +60,7 @@ class Memory:
     arrival_dispersion: Average | None = None
     kv_held_factor: Average = _NEVER_HELD
     unserved: Unserved = ALL_SERVED
-    prefill_waiting: float | None = None
-    prefill_ready: int | None = None
+    queue: QueueReading | None = None
     queued_at_seconds: float | None = None
     lead_seconds: PerRole[float | None] = _NEVER_MEASURED
     intent: Sized | None = None
@@ -109,6 +109,7 @@ class Memory:
             arrivals=(),
             sizes=(),
             shape=None,
+            queue=None,
             queued_at_seconds=None,
             rises=NEVER_RISEN,
         )

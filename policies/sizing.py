@@ -19,7 +19,7 @@ from policies.memory import Memory
 from policies.outlook import floor, outlook
 from policies.plan import plan
 from policies.profile import Profile
-from policies.surge import surge
+from policies.surge import QueueReading, surge
 from policies.types import Binding, Observation, PerRole, PoolState, Role
 
 # Two standard deviations of the difference between two levels, as a factor on that of one.
@@ -46,10 +46,14 @@ class Sizing:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """One tick: what is seen of which pools, and what is remembered, the newest load included."""
+    """One tick: what is seen of which pools, and what is remembered, the newest load included.
+
+    `queue` is the newest reading of prefill's queue, the one before it is remembered.
+    """
 
     observation: Observation
     pools: PerRole[PoolState]
+    queue: QueueReading | None
     levels: Levels
     memory: Memory
     profile: Profile
@@ -157,7 +161,7 @@ class Circumstances:
         """
         in_front = self.observation.waiting_requests.prefill or 0.0
         normal = normal_queue(self.observation, self.settings)
-        queued = PerRole(in_front > normal, not self._queue.calm)
+        queued = PerRole(in_front > normal, not self._standing.calm)
         return PerRole.of(
             lambda role: (
                 max(planned[role], self.pools[role].desired_replicas)
@@ -167,13 +171,13 @@ class Circumstances:
         )
 
     @cached_property
-    def _queue(self) -> Backlog:
+    def _standing(self) -> Backlog:
         slots = self.pools.decode.ready_replicas * self.profile.decode.max_sequences
         return diagnose(self.observation, self.settings, slots)
 
     def _backlog(self) -> Backlog:
         """What waits, and in front of prefill as much of it as replicas asked for now will find."""
-        waiting = self._queue
+        waiting = self._standing
         if not waiting.requests.prefill:
             return waiting
         left = left_when_ready(
@@ -182,8 +186,14 @@ class Circumstances:
             self._served_per_replica,
             self.pools.prefill,
             self.settings.prefill.startup_seconds,
+            self._age_seconds,
         )
         return replace(waiting, requests=waiting.requests.but(Role.PREFILL, left))
+
+    @property
+    def _age_seconds(self) -> float:
+        """How long ago the queue was what is known of it."""
+        return self.observation.observed_at_seconds - self.queue.at_seconds if self.queue else 0.0
 
     @cached_property
     def _served_per_replica(self) -> float:
@@ -196,21 +206,18 @@ class Circumstances:
 
     @cached_property
     def surge(self) -> float:
-        """Arrivals of this tick over those of the window, by the growth of prefill's queue.
+        """Arrivals of the last seconds over those of the window, by the growth of prefill's queue.
 
         Where decode is full, prefill's queue grows because KV cannot leave, and tells nothing.
         """
         usage = self.observation.kv_usage_fraction
         full = usage is not None and usage >= 1.0 - self.settings.kv_headroom_fraction
-        if full or self._queue.congestion is not Congestion.NONE:
+        if full or self._standing.congestion is not Congestion.NONE:
             return 1.0
-        ready = self.pools.prefill.ready_replicas  # as many as served throughout the tick
-        if self.memory.prefill_ready is not None:
-            ready = min(ready, self.memory.prefill_ready)
         return surge(
-            self.observation,
-            self.memory.prefill_waiting,
-            self.memory.step_seconds,
-            self._served_per_replica * ready,
+            self.memory.queue,
+            self.queue,
+            self.observation.requests_per_second,
+            self._served_per_replica,
             self.memory.dispersion(self.settings.arrival_dispersion),
         )

@@ -20,7 +20,7 @@ from replay.compiled import numba_installed
 from replay.flaps import Flaps
 from replay.physics import Physics
 from replay.requests import Requests
-from replay.scene import TICK_SECONDS, Scene
+from replay.scene import TICK_SECONDS, Lens, Scene
 from replay.scoring import Score
 from replay.simulator import Step
 from replay.sizing import initial_pair
@@ -94,13 +94,15 @@ def in_memory(trace: Trace) -> Trace:
 class Stage:
     """What policies are told, and in what the fleet differs from it.
 
-    The fleet takes 1 + `profile_error` times as long for everything as the profile says.
+    The fleet takes 1 + `profile_error` times as long for everything as the profile says. Policies
+    see it through the `lens`; searches, which know all, do not.
     """
 
     profile: Profile
     settings: PolicySettings
     profile_error: float = 0.0
     tick_seconds: float = TICK_SECONDS
+    lens: Lens | None = None
 
     def scene(self, trace: Trace, *, seed: int = 0, compiled: bool | None = None) -> Scene:
         """Set a trace on this stage."""
@@ -122,6 +124,7 @@ class Stage:
             tick_seconds=self.tick_seconds,
             seed=seed,
             compiled=compiled,
+            lens=self.lens,
         )
 
 
@@ -214,7 +217,8 @@ class Run:
 def play(case: Case) -> Run:
     """Run one case, in this process."""
     trace = case.workload.open(case.seed)
-    scene = case.stage.scene(trace, seed=case.seed, compiled=_compiled(trace, case.policy))
+    stage = replace(case.stage, lens=None) if case.policy in SEARCHES else case.stage
+    scene = stage.scene(trace, seed=case.seed, compiled=_compiled(trace, case.policy))
     contender = CONTENDERS[case.policy]
     policy = contender.make(scene, contender.knobs(**case.knobs))
     timeline, flaps = Timeline(), Flaps()

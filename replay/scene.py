@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from policies.config import PolicySettings
 from policies.profile import Profile
@@ -12,10 +13,17 @@ from replay.fleet import Fleet
 from replay.physics import Physics
 from replay.plant import Plant
 from replay.scoring import Score
-from replay.simulator import Policy, Static, Step, run
+from replay.simulator import Policy, Static, Step, Watch, run
 from replay.traces import Trace
 
 TICK_SECONDS = 10.0
+
+
+class Lens(Protocol):
+    """What stands between a fleet and those who decide; cheap to send to another process."""
+
+    def watch(self, fleet: Fleet, settings: PolicySettings) -> Watch:
+        """Begin to look at a fleet through it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +32,7 @@ class Scene:
 
     `truth` is what a profile of this fleet would say; only the clairvoyant bound may look at it.
     Every policy starts with the same `initial` pair, ready at once. `compiled` is the plant's.
+    Policies see the fleet through the `lens`, or as it is.
     """
 
     trace: Trace
@@ -35,6 +44,7 @@ class Scene:
     tick_seconds: float = TICK_SECONDS
     seed: int = 0
     compiled: bool | None = None
+    lens: Lens | None = None
 
     def play(
         self,
@@ -50,4 +60,10 @@ class Scene:
         initial = policy.replicas if isinstance(policy, Static) else self.initial
         plant = Plant(self.physics, initial, seed=self.seed, compiled=self.compiled)
         fleet = Fleet(plant, self.trace.chunks(), self.settings.slo)
-        return run(fleet, policy, tick_seconds=tick_seconds or self.tick_seconds, on_step=on_step)
+        return run(
+            fleet,
+            policy,
+            tick_seconds=tick_seconds or self.tick_seconds,
+            on_step=on_step,
+            watch=self.lens.watch(fleet, self.settings) if self.lens else None,
+        )

@@ -24,6 +24,16 @@ class Policy(Protocol):
         """Decide what should run now."""
 
 
+class Watch(Protocol):
+    """How a policy sees a fleet; a fleet itself tells all that it counts, without delay."""
+
+    def advance(self, until_seconds: float) -> None:
+        """Let the fleet run, and look at it on the way."""
+
+    def observe(self) -> Observation:
+        """What is seen of it now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Static:
     """A fleet of fixed size."""
@@ -65,19 +75,22 @@ def run(
     *,
     tick_seconds: float,
     on_step: Callable[[Step], None] | None = None,
+    watch: Watch | None = None,
 ) -> Score:
     """Drive `fleet` with `policy` every `tick_seconds` until its requests are done.
 
-    `on_step` sees each tick as it happens, so that a long run need not keep its history.
+    `on_step` sees each tick as it happens, so that a long run need not keep its history. The policy
+    sees what `watch` does, or else the fleet itself.
     """
+    watch = watch or fleet
     memory = Memory()
     waited_seconds = 0.0
     while waited_seconds < PATIENCE_SECONDS:
         now = fleet.now_seconds + tick_seconds
-        fleet.advance(now)
+        watch.advance(now)
         if fleet.finished:
             break
-        observation, pools = fleet.observe(), fleet.pools()
+        observation, pools = watch.observe(), fleet.pools()
         decision, memory = policy.decide(observation, PerRole(*pools), memory, now)
         if decision.changes and decision.target is not None:
             fleet.scale(decision.target)

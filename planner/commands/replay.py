@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Replay and print; exit code 0 however well the policy did."""
     policy = known_policy(args.policy)
     setting = setting_of(args)
+    if setting.stage.lens and args.backend != NATIVE:
+        raise UserError(f"--through needs the simulator {NATIVE}: {args.backend} shows no metrics")
     workload = workload_of(args.trace, args, setting.stage)
     knobs = knobs_of(args, [policy]).get(policy, {})
     case = Case(

@@ -14,6 +14,8 @@ from planner.commands.arguments import positive, rate_scale
 from planner.commands.trace_reading import add_reading_arguments, reading_options
 from planner.config import DEFAULT_PROFILE, ReplayConfig, load_for_replay, load_profile
 from planner.errors import UserError
+from planner.metrics.exporters import EXPORTERS
+from planner.metrics.scraped_fleet import StackLens
 from replay.baselines.registry import CONTENDERS
 from replay.baselines.rule import Knobs
 from replay.compare import SAMPLE, Stage, Workload
@@ -46,6 +48,20 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="the fleet is slower than the profile by this much, unknown to the policies: 0.2 is "
         "20%%, -0.2 is faster (default 0)",
+    )
+    add(
+        "--through",
+        choices=EXPORTERS,
+        metavar="STACK",
+        help="policies see the fleet as that stack's metrics show it, scraped and asked in PromQL "
+        f"as a live planner does: {', '.join(EXPORTERS)}; default: as it is",
+    )
+    add(
+        "--scrape-seconds",
+        type=positive,
+        default=15.0,
+        metavar="S",
+        help="time between two scrapes, with --through (default 15)",
     )
     add(
         "--knob",
@@ -83,13 +99,29 @@ def setting_of(args: argparse.Namespace) -> Setting:
         f"for {slo.attainment_fraction:.0%} of requests, start-up "
         f"{settings.prefill.startup_seconds:g} s"
     )
+    if args.through:
+        told += f"; seen through {args.through}, scraped every {args.scrape_seconds:g} s"
     stage = Stage(
         profile=profile,
         settings=settings,
         profile_error=args.profile_error,
         tick_seconds=config.tick_seconds,
+        lens=lens_of(args),
     )
     return Setting(stage, told)
+
+
+def lens_of(args: argparse.Namespace) -> StackLens | None:
+    """What policies see the fleet through; UserError where rates could not be told of it."""
+    if args.through is None:
+        return None
+    lens = StackLens(stack=args.through, scrape_seconds=args.scrape_seconds)
+    if lens.scrape_seconds > lens.window_seconds / 2:
+        raise UserError(
+            f"--scrape-seconds {args.scrape_seconds:g}: a rate over {lens.window_seconds:g} s "
+            "takes two scrapes; take half of that at most"
+        )
+    return lens
 
 
 def workload_of(trace: str, args: argparse.Namespace, stage: Stage) -> Workload:

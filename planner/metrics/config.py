@@ -261,12 +261,7 @@ def make_evaluator(config: MetricsConfig) -> Evaluator:
 
 def make_source(config: MetricsConfig, input_length_cv: float = 1.0) -> MetricsSource:
     """Build the source that the configuration asks for; see `Reading` for the spread of prompts."""
-    from planner.metrics.source import QueriedSource
+    from planner.metrics.source import Interpreter, QueriedSource
 
-    return QueriedSource(
-        make_evaluator(config),
-        config.signals,
-        config.selection,
-        config.quality,
-        input_length_cv,
-    )
+    interpreter = Interpreter(config.signals, config.selection, config.quality, input_length_cv)
+    return QueriedSource(make_evaluator(config), interpreter)

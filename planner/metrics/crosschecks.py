@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,6 +26,14 @@ class Evidence:
     reading: Reading
     doubts: tuple[str, ...] = ()
 
+    @property
+    def a_window_ago(self) -> Observation | None:
+        """What was seen where the window of the rates begins, or nearly."""
+        if not self.past:
+            return None
+        seconds = self.now.observed_at_seconds - self.past[0].observed_at_seconds
+        return self.past[0] if seconds >= 0.75 * self.now.window_seconds else None
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -41,16 +49,19 @@ def requests_are_conserved(evidence: Evidence) -> Iterator[Finding]:
     Example: 40 requests/s arrive, 20 end and nothing piles up in 60 s: 1,200 requests are missing,
     so each arrival was counted twice.
     """
-    now, before = evidence.now, evidence.past[0] if evidence.past else None
+    now, before = evidence.now, evidence.a_window_ago
     arrived, ended = now.requests_per_second, now.finished_per_second
     if before is None or arrived is None or ended is None:
         return
     inside, were_inside = _inside(now), _inside(before)
-    seconds = now.observed_at_seconds - before.observed_at_seconds
-    if inside is None or were_inside is None or seconds < 0.75 * now.window_seconds:
+    if inside is None or were_inside is None:
         return
+    seconds = now.observed_at_seconds - before.observed_at_seconds
     missing = (arrived - ended) * seconds - (inside - were_inside)
-    if abs(missing) <= max(10.0, 0.25 * max(arrived, ended) * seconds):
+    # The oldest scrape in a rate's window is younger than the gauges of then: what arrived or ended
+    # in between, at the rates of then, is not in it.
+    rates = (arrived, ended, before.requests_per_second or 0.0, before.finished_per_second or 0.0)
+    if abs(missing) <= max(10.0, 0.25 * max(rates) * seconds):
         return
     seen = (
         f"{arrived:.3g} requests/s arrive and {ended:.3g} end, but within {seconds:.0f} s those "
@@ -64,21 +75,29 @@ def requests_are_conserved(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(f"{seen}: arrivals are counted too often, or ends too seldom")
 
 
-def _inside(seen: Observation) -> float | None:
-    counts = [*seen.waiting_requests, *seen.running_requests]
+def _inside(seen: Observation, roles: Iterable[Role] = Role) -> float | None:
+    counts = [
+        each[role] for role in roles for each in (seen.waiting_requests, seen.running_requests)
+    ]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
 
 def prompts_reach_prefill(evidence: Evidence) -> Iterator[Finding]:
-    """The prefill pods take about the prompt tokens of the requests that end."""
+    """The prefill pods take about the prompt tokens of the requests that end or stay in decode."""
     seen, taken = evidence.now, evidence.reading.number("prefill_tokens_per_second")
-    if taken is None or seen.finished_per_second is None or seen.input_tokens is None:
+    before, ended = evidence.a_window_ago, seen.finished_per_second
+    if taken is None or ended is None or seen.input_tokens is None or before is None:
         return
-    brought = seen.finished_per_second * seen.input_tokens.mean
+    seconds = seen.observed_at_seconds - before.observed_at_seconds
+    stay, stayed = (_inside(each, (Role.DECODE,)) or 0.0 for each in (seen, before))
+    brought = (ended + (stay - stayed) / seconds) * seen.input_tokens.mean
     if abs(taken - brought) < 1000:
         return
-    amounts = f"prefill pods take {taken:.0f} prompt tokens/s, ended requests bring {brought:.0f}"
+    amounts = (
+        f"prefill pods take {taken:.0f} prompt tokens/s, requests that end or stay in decode bring "
+        f"{brought:.0f}"
+    )
     if taken > 1.5 * brought:
         yield Finding(f"{amounts}: some requests bypass what is counted")
     elif taken < 0.5 * brought:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from planner.metrics.exporters import EXPORTERS
 from planner.metrics.families import FleetGauges, Shown
@@ -15,7 +16,7 @@ from replay.fleet import Fleet
 from replay.plant import Snapshot
 from replay.tally import Tally
 
-__all__ = ["FleetCollector", "FleetGauges", "fleet_collector", "page", "pod_pages"]
+__all__ = ["FleetCollector", "FleetGauges", "fleet_collector", "page", "pod_pages", "samples_of"]
 
 
 def gauges_of(snapshot: Snapshot) -> FleetGauges:
@@ -50,6 +51,13 @@ class FleetCollector(Collector):
         """Yield every family with its present values."""
         tally, gauges = self.read()
         return EXPORTERS[self.stack](Shown(tally, gauges, self.model))
+
+
+def samples_of(collector: Collector) -> Iterator[tuple[str, Sample]]:
+    """Yield every sample with the pod that shows it; a front end is `frontend-0`."""
+    for family in collector.collect():
+        for sample in family.samples:
+            yield sample.labels.get("pod") or "frontend-0", sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity

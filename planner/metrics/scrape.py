@@ -11,19 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
-import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from planner.metrics.access import headers, tls_context
 from planner.metrics.config import MetricsConfig
 from planner.metrics.discovery import Discovery, Target, discovery_of
 from planner.metrics.evaluator import Answers
-from planner.metrics.history import History, Labels
-from planner.metrics.promql import Evaluation
-from planner.metrics.sampled import answer, is_sampled
-from planner.metrics.vector import Sample, Vector
-
-Scraped = tuple[tuple[str, Labels, float], ...]
+from planner.metrics.scrapes import Scraped, Scrapes
 
 _LARGEST_PAGE_BYTES = 32 * 1024 * 1024
 
@@ -44,12 +38,7 @@ class ScrapeEvaluator:
     def __init__(self, config: MetricsConfig, discovery: Discovery | None = None) -> None:
         self._config = config
         self._discovery = discovery or discovery_of(config)
-        # Twice the window, so that a scrape that comes late still has its predecessor.
-        self._history = History(keep_seconds=2 * config.window_seconds)
-        self._sampled = History(config.selection.span_seconds + config.window_seconds)
-        self._wanted = frozenset[str]()
-        self._wanted_sampled = frozenset[str]()
-        self._trees: dict[str, promql_parser.Expr] = {}
+        self._scrapes = Scrapes(config.selection)
 
     async def evaluate(self, expressions: Mapping[str, str], at_seconds: float) -> Answers:
         """Evaluate all expressions, by name, as of one time."""
@@ -57,30 +46,19 @@ class ScrapeEvaluator:
             targets = await self._discovery.targets()
         except OSError as error:
             return Answers({}, (str(error),))
-        self._learn(expressions)
+        self._scrapes.learn(expressions)
         pages = await self._read(targets)
         self._record(pages, at_seconds)
         problems = [page.problem for page in pages if page.problem]
         if not targets:
             problems.append("there is no page to read: metrics.scrape selects no running pod")
-        latest_seconds = at_seconds + max((page.late_seconds for page in pages), default=0.0)
-        now = Evaluation(self._history, at_seconds)
-        sampled = Evaluation(self._sampled, latest_seconds)
-        vectors = {name: _vector(self._trees[name], now, sampled) for name in expressions}
+        late_seconds = max((page.late_seconds for page in pages), default=0.0)
+        vectors = self._scrapes.vectors(expressions, at_seconds, late_seconds)
         return Answers(vectors, tuple(problems))
 
     async def close(self) -> None:
         """Release connections."""
         await self._discovery.close()
-
-    def _learn(self, expressions: Mapping[str, str]) -> None:
-        """Parse new queries, and keep of each page only the metrics that they name."""
-        for name, query in expressions.items():
-            if name not in self._trees:
-                self._trees[name] = promql_parser.parse(query)
-                self._wanted |= set(_METRIC.findall(query))
-                if is_sampled(query):
-                    self._wanted_sampled |= set(_METRIC.findall(query))
 
     async def _read(self, targets: Sequence[Target]) -> list[_Page]:
         timeout = aiohttp.ClientTimeout(total=self._config.deadline_seconds)
@@ -106,7 +84,7 @@ class ScrapeEvaluator:
                     body += await response.content.read(_LARGEST_PAGE_BYTES)
             if len(body) > _LARGEST_PAGE_BYTES:
                 return _Page(target, None, f"{target.url} is larger than {_LARGEST_PAGE_BYTES} B")
-            samples = await asyncio.to_thread(parse, body.decode(), target, self._wanted)
+            samples = await asyncio.to_thread(parse, body.decode(), target, self._scrapes.wanted)
         except TimeoutError:
             deadline = f"{self._config.deadline_seconds:g} s (metrics.deadline_seconds)"
             return _Page(target, None, f"{target.url} did not answer within {deadline}")
@@ -121,14 +99,12 @@ class ScrapeEvaluator:
         return _Page(target, samples, late_seconds=late_seconds)
 
     def _record(self, pages: Sequence[_Page], at_seconds: float) -> None:
-        for history in (self._history, self._sampled):
-            history.retain(page.target.url for page in pages)
+        self._scrapes.retain(page.target.url for page in pages)
         for page in pages:
             up = ("up", page.target.labels, float(page.samples is not None))
-            self._history.record(page.target.url, at_seconds, (up, *(page.samples or ())))
-            # At 50 requests/s a second's delay is 50 requests, which would look like a burst.
-            counted = [one for one in page.samples or () if one[0] in self._wanted_sampled]
-            self._sampled.record(page.target.url, at_seconds + page.late_seconds, counted)
+            self._scrapes.record(
+                page.target.url, at_seconds, (up, *(page.samples or ())), page.late_seconds
+            )
 
 
 def _name(line: str) -> str | None:
@@ -137,7 +113,6 @@ def _name(line: str) -> str | None:
 
 
 _LEADING_NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=\{)")
 
 
 def parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
@@ -157,12 +132,3 @@ def parse(text: str, target: Target, wanted: frozenset[str]) -> Scraped:
         for sample in family.samples
         if sample.name in wanted
     )
-
-
-def _vector(tree: object, now: Evaluation, sampled: Evaluation) -> Vector:
-    if isinstance(tree, promql_parser.MatrixSelector):
-        return answer(sampled.points(tree))
-    value = now.value(tree)
-    if isinstance(value, float):
-        return (Sample({}, value),)
-    return tuple(Sample(dict(labels), number) for labels, number in value.items())

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from planner.metrics.crosschecks import Evidence
-from planner.metrics.evaluator import Evaluator
+from planner.metrics.evaluator import Answers, Evaluator
 from planner.metrics.preset import Preset, Selection
 from planner.metrics.quality import QualitySettings, judge
 from planner.metrics.reading import Reading, queries
@@ -14,28 +14,26 @@ from planner.metrics.signals import SIGNALS, Origin
 from policies.types import Observation
 
 
-class QueriedSource:
-    """Observes by queries: all of them as of one time, what stays unknown named as a problem."""
+class Interpreter:
+    """Makes observations of answers, each checked against those of the last window."""
 
     def __init__(
         self,
-        evaluator: Evaluator,
         preset: Preset,
         selection: Selection,
         quality: QualitySettings,
         input_length_cv: float = 1.0,
     ) -> None:
         self._input_length_cv = input_length_cv
-        self._evaluator = evaluator
         self._preset = preset
         self._selection = selection
         self._quality = quality
-        self._queries = queries(preset, selection)
         self._past: deque[Observation] = deque()
+        self.queries = queries(preset, selection)
+        """What to ask, by the names that answers are to have."""
 
-    async def observe(self, now_seconds: float) -> Observation:
-        """Read all signals as of `now_seconds`."""
-        answers = await self._evaluator.evaluate(self._queries, now_seconds)
+    def observation(self, answers: Answers, now_seconds: float) -> Observation:
+        """What one round of answers says as of `now_seconds`; what stays unknown is a problem."""
         reading = Reading(self._preset, answers.vectors, self._input_length_cv)
         gaps = self._gaps(reading) if answers.vectors else ()
         window = self._selection.window_seconds
@@ -67,6 +65,19 @@ class QueriedSource:
         ]
         if missing and reading.number("requests_per_second") != 0:
             yield f"no data for {', '.join(missing)}"
+
+
+class QueriedSource:
+    """Observes by queries, all of them as of one time."""
+
+    def __init__(self, evaluator: Evaluator, interpreter: Interpreter) -> None:
+        self._evaluator = evaluator
+        self._interpreter = interpreter
+
+    async def observe(self, now_seconds: float) -> Observation:
+        """Read all signals as of `now_seconds`."""
+        answers = await self._evaluator.evaluate(self._interpreter.queries, now_seconds)
+        return self._interpreter.observation(answers, now_seconds)
 
     async def close(self) -> None:
         """Release connections."""

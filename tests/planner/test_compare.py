@@ -107,6 +107,21 @@ def test_knobs_reach_their_policy(trace, capsys):
     assert roomy["gpu_hours"] > plain["gpu_hours"]
 
 
+def test_a_policy_sees_the_fleet_through_a_stack(trace, capsys):
+    argv = ["compare", trace, "--policies", "coupled,bound", "--rate-scale", "5", "--json"]
+    plain = told(capsys, *argv)
+    seen = told(capsys, *argv, "--through", "sglang", "--scrape-seconds", "20")
+    assert "seen through sglang, scraped every 20 s" in seen["configuration"]
+    (ours, bound), (ours_seen, bound_seen) = plain["rows"], seen["rows"]
+    assert bound_seen["gpu_hours"] == bound["gpu_hours"]
+    assert ours_seen["gpu_hours"] != ours["gpu_hours"]
+
+
+def test_a_simulator_that_shows_no_metrics_is_refused(trace, capsys):
+    assert main(["replay", trace, "--through", "vllm", "--backend", "dynamo"]) == 2
+    assert "--through needs the simulator native" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -116,6 +131,12 @@ def test_knobs_reach_their_policy(trace, capsys):
         pytest.param(["--rate-scale", "none"], "'none' is not a number above 0", id="rate"),
         pytest.param(["--profile", "gpt"], "built in are:", id="profile"),
         pytest.param(["--profile-error", "-2"], "not a number from -0.9 to 9", id="error"),
+        pytest.param(["--through", "vlm"], "choose from 'dynamo', 'vllm-llmd'", id="through"),
+        pytest.param(
+            ["--through", "vllm", "--scrape-seconds", "40"],
+            "a rate over 60 s takes two scrapes",
+            id="scrapes-too-far-apart",
+        ),
         pytest.param(["--seed", "-1"], "'-1' is not a whole number, 0 or more", id="seed"),
         pytest.param(["--cache-tokens", "-5"], "not a whole number, 0 or more", id="cache"),
         pytest.param(["--policies", ","], "names none; there are: coupled", id="no-policy"),

@@ -16,7 +16,7 @@ from planner.metrics.reading import Reading
 from planner.metrics.scrape import parse
 from planner.metrics.server import rows_of
 from planner.metrics.signals import SIGNALS
-from planner.metrics.source import QueriedSource
+from planner.metrics.source import Interpreter, QueriedSource
 from planner.metrics.vector import Buckets, Sample, Vector, number
 from policies.types import Observation, PerRole, Trust
 
@@ -89,7 +89,9 @@ def test_an_observation_holds_finite_numbers_and_only_those_that_were_answered(
     answered: dict[str, Vector],
 ) -> None:
     config = MetricsConfig.model_validate({"url": "http://p", "model": "m"})
-    source = QueriedSource(Saying(Answers(answered)), EVERYTHING, config.selection, config.quality)
+    source = QueriedSource(
+        Saying(Answers(answered)), Interpreter(EVERYTHING, config.selection, config.quality)
+    )
     seen = asyncio.run(source.observe(1000.0))
     assert all(math.isfinite(value) for value in numbers_of(seen))
     if number(answered.get("requests_per_second/0", ())) is None:

@@ -171,6 +171,33 @@ def test_a_contradiction_is_named_and_stops_scale_in(
     assert words in " ".join(seen.problems)
 
 
+DRAINED = replace(WELL, running_requests=PerRole(4.0, 1240.0))
+QUEUED = replace(WELL, waiting_requests=PerRole(1202.0, 0.0))
+ENDED = replace(
+    WELL,
+    requests_per_second=0.0,
+    finished_per_second=0.0,
+    waiting_requests=PerRole(0.0, 0.0),
+    running_requests=PerRole(0.0, 0.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "prefill_tokens_per_second"),
+    [
+        # In 60 s prefill took 40 requests/s, of which 20 ended and 1,200 more are in decode.
+        pytest.param(DRAINED, QUEUED, 40_000.0, id="decode-fills"),
+        # The last 46 ended after the gauges were read and before the rates' window began.
+        pytest.param(ENDED, WELL, 0.0, id="arrivals-end"),
+    ],
+)
+def test_a_load_that_moves_is_no_contradiction(
+    now: Observation, before: Observation, prefill_tokens_per_second: float
+) -> None:
+    seen = judged(now, before, prefill_tokens_per_second=prefill_tokens_per_second)
+    assert seen.problems == ()
+
+
 def test_pods_that_are_all_full_are_no_contradiction() -> None:
     full = replace(WELL, kv_usage_fraction=0.93, kv_usage_max_fraction=1.0)
     assert judged(full).trust is Trust.FULL

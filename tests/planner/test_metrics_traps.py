@@ -19,7 +19,7 @@ from planner.metrics.evaluator import Answers
 from planner.metrics.presets import PRESETS
 from planner.metrics.quality import QualitySettings
 from planner.metrics.reading import queries
-from planner.metrics.source import QueriedSource
+from planner.metrics.source import Interpreter, QueriedSource
 from policies.types import Trust
 
 
@@ -127,7 +127,7 @@ def test_trap_08_gauges_of_a_deleted_pod_do_not_linger() -> None:
 
 
 async def test_trap_10e_a_stack_under_unknown_names_is_refused_loudly() -> None:
-    source = QueriedSource(Nothing(), PRESETS["trtllm"], SELECTION, QualitySettings())
+    source = QueriedSource(Nothing(), Interpreter(PRESETS["trtllm"], SELECTION, QualitySettings()))
     seen = await source.observe(0.0)
     assert seen.trust is Trust.NONE
     assert "no data at all" in seen.problems[0]

@@ -17,6 +17,7 @@ from planner.service import Ports, listening, serve, until_signalled
 from planner.workloads.in_memory import InMemoryWorkload
 from policies.engine import Engine
 from policies.memory import Memory
+from policies.surge import QueueReading
 from policies.types import Observation, PerRole
 
 BLIND = Observation(observed_at_seconds=0.0, window_seconds=60.0)
@@ -114,7 +115,7 @@ async def test_a_past_that_cannot_be_read_keeps_nobody_from_starting(
     monkeypatch.setattr("planner.metrics.past.read_demand", broken)
     config = config_of("http://127.0.0.1:9")
     engine = Engine(load_profile(config.profile), config.policy)
-    memory = Memory(prefill_ready=3)
+    memory = Memory(queue=QueueReading(0.0, 5.0, 3))
     with capture_logs() as logs:
         warmed = await service._warm(config, engine, memory, AcceleratedClock())
     assert warmed is memory

@@ -126,6 +126,12 @@ def test_only_what_a_replica_asked_for_now_will_find_is_work_for_it(pool, left):
     assert left_when_ready(300.0, 70.0, 8.0, pool, 120.0) == pytest.approx(left)
 
 
+def test_a_queue_read_a_while_ago_has_been_worked_off_since():
+    """9 replicas take 72 a second where 70 arrive: 2 a second less for 120 s leave 60 of 300."""
+    pool = PoolState(desired_replicas=9, ready_replicas=9)
+    assert left_when_ready(300.0, 70.0, 8.0, pool, 90.0, 30.0) == pytest.approx(60.0)
+
+
 @pytest.mark.parametrize(
     ("usage", "running", "why"),
     [

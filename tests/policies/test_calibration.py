@@ -11,6 +11,7 @@ from policies.demand import Demand, Shape
 from policies.evidence import Witness
 from policies.lengths import Lengths
 from policies.profile import builtin
+from policies.surge import QueueReading
 from policies.types import Latency, Observation, PerRole, PoolState, Role
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
@@ -54,8 +55,8 @@ def witness(observation: Observation, **changes) -> Witness:
         demand=DEMAND,
         profile=PROFILE,
         settings=SETTINGS,
-        waited_requests=2.0,
-        elapsed_seconds=15.0,
+        queue_before=QueueReading(-15.0, 2.0, 6),
+        queue_now=QueueReading.of(observation, 6, None),
         calm_seconds=600.0,
     )
     return replace(seen, **changes)
@@ -103,12 +104,22 @@ def test_a_standing_queue_tells_the_speed_by_what_leaves():
         observe(truth(PerRole(1.0, 1.0)), np.random.default_rng(0)),
         waiting_requests=PerRole(800.0, 0.0),
     )
-    seen = (
-        witness(overloaded, waited_requests=500.0, calm_seconds=0.0).evidence(UNCALIBRATED).prefill
-    )
+    before = QueueReading(-15.0, 500.0, 6)
+    seen = witness(overloaded, queue_before=before, calm_seconds=0.0)
+    seen = seen.evidence(UNCALIBRATED).prefill
     alone = Capacity(PROFILE, SETTINGS, DEMAND)
     able_per_second = 6 * RATE / alone.prefill_erlangs
     assert seen.residual == pytest.approx(math.log(able_per_second / 20.0))
+
+
+def test_a_queue_read_once_and_seen_twice_teaches_nothing():
+    overloaded = replace(
+        observe(truth(PerRole(1.0, 1.0)), np.random.default_rng(0)),
+        waiting_requests=PerRole(800.0, 0.0),
+    )
+    once = QueueReading(-5.0, 800.0, 6)
+    seen = witness(overloaded, queue_before=once, queue_now=once, calm_seconds=0.0)
+    assert seen.evidence(UNCALIBRATED).prefill is None
 
 
 def test_requests_stuck_behind_prefill_say_nothing_about_its_speed():

@@ -33,7 +33,7 @@ def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fraction, p
     _, memory = engine.decide(OBSERVED, found, Memory(), 0.0)
     load = memory.loads[-1]
     levels = Levels(now=load, ahead=load, newest=load, noise_fraction=noise_fraction)
-    here = Circumstances(OBSERVED, found, levels, memory, PROFILE, engine.settings)
+    here = Circumstances(OBSERVED, found, None, levels, memory, PROFILE, engine.settings)
     sizing = here.size()
     assert sizing.planned.prefill == 4
     assert sizing.lasting.prefill == prefill
@@ -55,7 +55,7 @@ def test_a_backlog_has_what_arrivals_leave_of_a_short_budget(waiting, kv_usage_f
         _, memory = engine.decide(OBSERVED, found, Memory(), 0.0)
         load = memory.loads[-1]
         levels = Levels(now=load, ahead=load, newest=load)
-        here = Circumstances(observation, found, levels, memory, PROFILE, engine.settings)
+        here = Circumstances(observation, found, None, levels, memory, PROFILE, engine.settings)
         return here.size().solution
 
     arrivals = sized(OBSERVED, None)
