@@ -18,7 +18,6 @@ class Refusal(StrEnum):
     TOO_SHORT = "too_short"
     NO_SEASON = "no_season"
     CONSTANT = "constant"
-    TOO_LARGE = "too_large"
     NOT_INSTALLED = "not_installed"
     FAILED = "failed"
     NONSENSE = "nonsense"

@@ -57,9 +57,13 @@ def promise(situation: Situation) -> tuple[Forecast, Floats, Floats]:
     told = scale.down(shares @ scale.up(ahead))
     middle, *path = np.minimum(told, most).tolist()
     forecast = Forecast(
-        upper=max(min(upper, most), floor), centre=middle, mode=mode, why=why, weights=weights,
+        upper=max(min(upper, most), floor),
+        centre=middle,
+        mode=mode,
+        why=why,
+        weights=weights,
         path=tuple(path),
-    )  # fmt: skip
+    )
     return forecast, centres, uppers
 
 

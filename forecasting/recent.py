@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from forecasting.series import Floats
 
 
 def trailing_mean(seconds: Floats, values: Floats, window_seconds: float) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from forecasting.forecaster import CannotRun, Fit, Forecaster
 from forecasting.series import Series
 from forecasting.target import Target
 from forecasting.tracker import Tracker, TrackerSettings
+from planner.clock import Stopwatch
 from planner.fitting import timed_fit
 from planner.recorded import Recorded
 
@@ -124,13 +124,13 @@ def _update_milliseconds(tracker: Tracker) -> dict[str, float]:
     last_step = tracker.settings.target.last_step
     taken = {}
     for name, model in tracker.models.items():
-        started = time.perf_counter()
+        watch = Stopwatch()
         for _ in range(_TIMED_UPDATES):
             model.extend(value).path(last_step)
-        taken[name] = (time.perf_counter() - started) / _TIMED_UPDATES * 1000
-    started = time.perf_counter()
+        taken[name] = watch.seconds / _TIMED_UPDATES * 1000
+    watch = Stopwatch()
     following = tracker
     for _ in range(_TIMED_UPDATES):
         following = following.closed(value)
-    taken[ENSEMBLE] = (time.perf_counter() - started) / _TIMED_UPDATES * 1000
+    taken[ENSEMBLE] = watch.seconds / _TIMED_UPDATES * 1000
     return taken

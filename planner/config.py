@@ -32,7 +32,9 @@ class LogSettings(Section):
     """What is logged, to stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least severity shown; every tick is one line of level info"
+        default="info",
+        description="least severity shown; every tick is one line of level info, or of level "
+        "warning when it could not see or not write",
     )
     format: Literal["json", "text"] = Field(
         default="json", description="json: one object per line; text: for reading"

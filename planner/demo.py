@@ -26,13 +26,10 @@ from replay.plant import Plant
 from replay.refitting import Refits
 from replay.scene import TICK_SECONDS
 from replay.scoring import Score
-from replay.simulator import Static
+from replay.simulator import PATIENCE_SECONDS, Static
 from replay.sizing import peak_pair
 from replay.traces.shape import cut
 from replay.traces.trace import skipped_lines
-
-# After the last arrival, a fleet that cannot finish is not waited for longer than this.
-_PATIENCE_SECONDS = 3600.0
 
 # Nothing is decided for a static fleet, so its run need not stop often.
 _STATIC_TICK_SECONDS = 60.0
@@ -79,7 +76,7 @@ class Demo:
 
     def _is_over(self) -> bool:
         late_seconds = self._fleet.now_seconds - self._offer.span_seconds
-        return self._fleet.finished or late_seconds > _PATIENCE_SECONDS
+        return self._fleet.finished or late_seconds > PATIENCE_SECONDS
 
     def outcome(self) -> Outcome:
         """Score the run, and play what it was offered so far to a static fleet."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from planner.prospects import expected, needs, sides
+from planner.prospects import awaited, expected, needs, sides
 from planner.quantities import pair
 from policies.config import Slo
 from policies.router import RouterDecision
-from policies.types import Binding, Decision, HoldReason, PerRole, Prospect
+from policies.types import Binding, Decision, HoldReason, PerRole, Pools, Prospect
 
 _BINDS = {
     Binding.TTFT: "TTFT binds",
@@ -26,6 +26,7 @@ _SCARCE = frozenset({Binding.MAXIMUM, Binding.BUDGET})
 _OF_THE_PAIR = _SCARCE | {Binding.INFEASIBLE_SLO}
 
 _HOLDS = {
+    HoldReason.ALREADY_RIGHT: "already right",
     HoldReason.METRICS_UNKNOWN: "the metrics are unknown",
     HoldReason.METRICS_STALE: "the metrics are stale",
     HoldReason.METRICS_PARTIAL: "the metrics are partial",
@@ -41,23 +42,29 @@ _HOLDS = {
     HoldReason.BOUNDS: "at a bound",
     HoldReason.RATIO: "the ratio of the roles is kept",
     HoldReason.FLOOR: "at the workload's own floor",
+    HoldReason.DECISION_FAILED: "the decision failed",
 }
 
 
-def explain(decision: Decision, slo: Slo) -> str:
+def explain(decision: Decision, slo: Slo, pools: Pools | None = None) -> str:
     """Say what is decided, why, and what is expected of it, in one sentence of plain ASCII.
+
+    With the `pools` that were found it says what of the target is not ready yet.
 
     Example: "scale prefill 3->5, decode stays at 4: prefill is bound by TTFT (with 4: TTFT p99
     3.2 s, 91.2% in time), decode is bound by KV memory (with 3: TTFT p99 2.6 s, 97.1% in time);
-    nothing limits it; from the demand of now to that planned for, TTFT p99 is 900 ms to 1.42 s
-    (objective 2 s), ITL p99 28 ms to 31 ms (objective 50 ms), 99.9% to 99.5% of requests in time;
-    the demand calls for 4.1+3.6 replicas, 1.14 prefill per decode (3+4: 0.75, 5+4: 1.25)". In time
-    are the requests that meet both objectives.
+    nothing limits it; once all are ready (3 of 5 prefill are now), from the demand of now to that
+    planned for, TTFT p99 is 900 ms to 1.42 s (objective 2 s), ITL p99 28 ms to 31 ms (objective
+    50 ms), 99.96% to 99.5% of requests in time; the demand calls for 4.1+3.6 replicas, 1.14 prefill
+    per decode (3+4: 0.75, 5+4: 1.25)". In time are the requests that meet both objectives.
     """
     reasons, prospect = why(decision, slo), decision.prospect
     said = f"{action(decision)}: {reasons}" if reasons else action(decision)
-    foreseen = expectations(prospect, slo, decision.current) if prospect is not None else ()
-    return "; ".join((said, *foreseen))
+    if prospect is None:
+        return said
+    then = awaited(pools, prospect.replicas) if pools else ""
+    foreseen = "; ".join(expectations(prospect, slo, decision.current))
+    return f"{said}; {then}, {foreseen}" if then else f"{said}; {foreseen}"
 
 
 def explain_router(decision: RouterDecision) -> str:
@@ -74,8 +81,7 @@ def explain_router(decision: RouterDecision) -> str:
     size = "unknown size" if decision.current is None else str(decision.current)
     reason = decision.hold.reason
     if reason is not HoldReason.ALREADY_RIGHT:
-        words = _HOLDS.get(reason, reason.replace("_", " "))
-        parts.insert(0, f"{words}: {decision.hold.detail}")
+        parts.insert(0, f"{_HOLDS[reason]}: {decision.hold.detail}")
     return f"hold router {size}: {'; '.join(parts)}"
 
 
@@ -94,7 +100,7 @@ def why(decision: Decision, slo: Slo) -> str:
     elif not limits:
         parts.append(binds(decision.binding))
     told = "; ".join(dict.fromkeys(part for part in (*parts, *decision.notes) if part))
-    return told or ("already right" if decision.hold else "")
+    return told or (_HOLDS[HoldReason.ALREADY_RIGHT] if decision.hold else "")
 
 
 def reasons(binding: tuple[Binding, ...], prospect: Prospect, slo: Slo) -> list[str]:
@@ -133,7 +139,7 @@ def _held(decision: Decision) -> str:
     hold = decision.hold
     if hold is None or hold.reason is HoldReason.ALREADY_RIGHT:
         return ""
-    reason = _HOLDS.get(hold.reason, hold.reason.replace("_", " "))
+    reason = _HOLDS[hold.reason]
     # A limiter's own words come in the next part of the sentence; twice would be noise.
     told = any(limiter.why == hold.detail for limiter in decision.limiters)
     return reason if told or not hold.detail else f"{reason}: {hold.detail}"

@@ -11,9 +11,16 @@ from plotly.subplots import make_subplots
 from planner.backtesting import Result
 
 _COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9",
-    "#D55E00", "#F0E442", "#999999", "#000000",
-)  # fmt: skip
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#999999",
+    "#000000",
+)
 """Okabe and Ito's palette, which people with any colour vision can tell apart."""
 
 
@@ -58,9 +65,14 @@ def figure(result: Result) -> go.Figure:
         shares = [forecast.weights.get(model, 0.0) for forecast in forecasts]
         if any(shares):
             chart.add_scatter(
-                x=hours, y=shares, name=model, stackgroup="weights", row=2, col=1,
+                x=hours,
+                y=shares,
+                name=model,
+                stackgroup="weights",
+                row=2,
+                col=1,
                 line={"width": 0, "color": colour},
-            )  # fmt: skip
+            )
     chart.update_xaxes(title_text="hours", row=2, col=1)
     chart.update_yaxes(title_text="requests/s", row=1, col=1)
     chart.update_yaxes(title_text="weight", range=[0, 1], row=2, col=1)

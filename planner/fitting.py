@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import multiprocessing
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -18,6 +17,7 @@ from forecasting.forecaster import CannotRun, Fit, Forecaster, Refusal, fit
 from forecasting.series import Series
 from forecasting.target import Target
 from forecasting.tracker import Tracker
+from planner.clock import Stopwatch
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +46,12 @@ class FitWorker:
     async def fit(self, forecaster: Forecaster, series: Series, target: Target) -> TimedFit:
         """Fit in the worker; a hang or a crash comes back as a refusal."""
         async with self._turn:
-            started = time.perf_counter()
+            watch = Stopwatch()
             outcome = await asyncio.to_thread(self._ask, forecaster, series, target)
             if isinstance(outcome, TimedFit):
                 return outcome
-            seconds = time.perf_counter() - started
             failed = Fit(forecaster.name, series.end_seconds, outcome)
-            return TimedFit(fit=failed, seconds=seconds)
+            return TimedFit(fit=failed, seconds=watch.seconds)
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -113,7 +112,6 @@ class Fitting:
     worker: FitWorker
     schedule: Schedule = field(default_factory=Schedule)
     listener: Listener = ignored
-    seconds_by_model: dict[str, float] = field(default_factory=dict)
     _ready: dict[str, list[Fit]] = field(default_factory=dict)
     _round: asyncio.Task[None] | None = None
 
@@ -130,7 +128,7 @@ class Fitting:
         return ready
 
     async def finished(self) -> None:
-        """Wait for the round that runs, if one does; a replay that fits inline has no other."""
+        """Wait for the round that runs, if one does."""
         if self._round is not None:
             await self._round
 
@@ -151,14 +149,17 @@ class Fitting:
                 forecaster, tracker.plausible_history(), tracker.settings.target
             )
             self._ready.setdefault(key, []).append(done.fit)
-            self.seconds_by_model[forecaster.name] = done.seconds
             self.listener(done)
             refused = done.fit.outcome
             if isinstance(refused, CannotRun) and refused.reason in _WORTH_A_WARNING:
                 log.warning(
-                    "fit failed", series=key, model=forecaster.name, reason=refused.reason.value,
-                    why=refused.detail, seconds=round(done.seconds, 2),
-                )  # fmt: skip
+                    "fit failed",
+                    series=key,
+                    model=forecaster.name,
+                    reason=refused.reason.value,
+                    why=refused.detail,
+                    seconds=round(done.seconds, 2),
+                )
 
 
 _WORTH_A_WARNING = frozenset({Refusal.FAILED, Refusal.NONSENSE, Refusal.DEADLINE})
@@ -170,9 +171,9 @@ def timed_fit(forecaster: Forecaster, series: Series, target: Target) -> TimedFi
     if not stan.hasHandlers():
         stan.addHandler(logging.NullHandler())  # else its first use adds one, and resets the level
     stan.setLevel(logging.WARNING)  # says twice that it fits
-    started = time.perf_counter()
+    watch = Stopwatch()
     done = fit(forecaster, series, target)
-    return TimedFit(fit=done, seconds=time.perf_counter() - started)
+    return TimedFit(fit=done, seconds=watch.seconds)
 
 
 def _crashed(why: str) -> CannotRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -311,14 +312,24 @@ async def _load_kubeconfig(settings: KubeSettings, configuration: object) -> Non
     """Take a kubeconfig's server and user; a plugin's token for a cloud lasts some minutes."""
     from kubernetes.aio import config
 
-    path = settings.kubeconfig and str(settings.kubeconfig)
+    names = str(settings.kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION)
+    if not _any_file(names):
+        raise _no_way(f"there is no kubeconfig {names}")
     try:
-        await config.load_kube_config(path, settings.context, configuration)
+        await config.load_kube_config(names, settings.context, configuration)
     except config.ConfigException as error:
-        raise UserError(
-            f"no way to reach a Kubernetes API server: {error}. Run inside a cluster, or set "
-            "workload.kubernetes.kubeconfig, or KUBECONFIG"
-        ) from None
+        raise _no_way(str(error)) from None
+
+
+def _any_file(names: str) -> bool:
+    return any(Path(name).expanduser().is_file() for name in names.split(os.pathsep))
+
+
+def _no_way(why: str) -> UserError:
+    return UserError(
+        f"no way to reach a Kubernetes API server: {why}. Run inside a cluster, or set "
+        "workload.kubernetes.kubeconfig, or KUBECONFIG"
+    )
 
 
 def _in_cluster(configuration: object) -> bool:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from policies.types import Decision
+from policies.types import Decision, HoldReason
+
+# Holds for want of knowledge: somebody should look.
+BLIND = frozenset(
+    {
+        HoldReason.METRICS_UNKNOWN,
+        HoldReason.METRICS_STALE,
+        HoldReason.POOL_UNKNOWN,
+        HoldReason.DECISION_FAILED,
+    }
+)
 
 
 class Outcome(StrEnum):

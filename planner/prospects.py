@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.quantities import between, pair, seconds, share
 from policies.config import Slo
-from policies.types import Binding, Expectation, PerRole, Prospect, Role
+from policies.types import Binding, Expectation, PerRole, Pools, PoolState, Prospect, Role
 
 _BOUND_BY = {
     Binding.TTFT: "bound by TTFT",
@@ -27,7 +27,11 @@ def sides(prospect: Prospect, slo: Slo, *, scarce: bool) -> str:
 
 
 def expected(prospect: Prospect, slo: Slo) -> str:
-    """Set what a pair is expected to deliver beside the objectives, as a range where it is one."""
+    """Set what a pair is expected to deliver beside the objectives, as a range where it is one.
+
+    A pair that is kept although it falls short says so: "100% to 96.4% of requests in time (kept,
+    as a little less demand would meet 99.0%)".
+    """
     now, planned = prospect.now, prospect.planned
     percentile = _percentile(slo)
     slope = slo.ttft_seconds_per_input_token
@@ -40,11 +44,27 @@ def expected(prospect: Prospect, slo: Slo) -> str:
     lead = "" if now == planned else "from the demand of now to that planned for, "
     served = share(planned.carried_fraction)
     short = "" if planned.carried_fraction >= 1.0 else f" (it falls behind, {served} served)"
+    if prospect.tolerated:
+        short = f" (kept, as a little less demand would meet {share(slo.attainment_fraction)})"
     return (
         f"{lead}TTFT {percentile} is {ttft} (objective {ttft_objective}), "
         f"ITL {percentile} {itl} (objective {seconds(slo.itl_seconds)}), "
         f"{met} of requests in time{short}"
     )
+
+
+def awaited(pools: Pools, target: PerRole[int]) -> str:
+    """Say what is not there yet of a pair; empty where all of it is ready, or a pool is unknown.
+
+    Example: "once all are ready (5 of 10 prefill, 2 of 3 decode are now)". What is expected of the
+    pair is not what its users see until then.
+    """
+    missing = [
+        f"{pool.ready_replicas} of {target[role]} {role}"
+        for role, pool in pools.items()
+        if isinstance(pool, PoolState) and pool.ready_replicas < target[role]
+    ]
+    return f"once all are ready ({', '.join(missing)} are now)" if missing else ""
 
 
 def needs(prospect: Prospect, current: PerRole[int] | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from planner.journal import Journal, Record
 from planner.loop import Listener, Loop, LoopSettings
 from planner.metrics.config import make_evaluator, make_source
 from planner.metrics.pod_work import PodWork
+from planner.outcome import BLIND
 from planner.ports import Clock, MetricsSource, Workload
 from planner.refitting import Refitting, with_models
 from planner.store import MemoryStore
@@ -49,8 +49,6 @@ log = structlog.get_logger(__name__)
 
 # One after another: both readings side by side, the budget, the writes, the front end.
 _WAITS_OF_A_TICK = 4
-# A warm start is worth a minute without decisions, and no more.
-_WARM_SECONDS = 60.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -123,7 +121,7 @@ async def serve(config: Config, profile: Profile, ports: Ports, store: MemorySto
         store=store,
         listeners=(
             telemetry.observe,
-            partial(_log_tick, slo=config.policy.slo),
+            partial(log_tick, slo=config.policy.slo),
             *ports.listeners,
             *((ports.notices,) if ports.notices else ()),
         ),
@@ -174,35 +172,20 @@ def _allowance(ports: Ports, config: Config, profile: Profile) -> Allowance | No
 
 async def _warmed(loop: Loop, config: Config, engine: Engine) -> None:
     """Run the loop, with the past first; by then probes are answered and signals heard."""
-    loop.memory = await _warm(config, engine, loop.memory, loop.clock)
+    from planner.warm_start import warm_start  # what it reads with is slow to import
+
+    loop.memory = await warm_start(config, engine, loop.memory, loop.clock)
     await loop.run()
 
 
-async def _warm(config: Config, engine: Engine, memory: Memory, clock: Clock) -> Memory:
-    """Fill in the demand that the memory missed, from the past that the metrics server keeps."""
-    from planner.metrics.past import read_demand
-
-    now = clock.now_seconds()
-    newest = memory.seconds[-1] if memory.seconds else -math.inf
-    step, cv = config.policy.forecast.step_seconds, config.policy.input_length_cv
-    try:
-        async with asyncio.timeout(_WARM_SECONDS):
-            past = await read_demand(config.metrics, newest, now, step, cv)
-        for problem in past.problems:
-            log.warning("starting without the past", why=problem)
-        return engine.remember(past.observations, memory)
-    except TimeoutError:
-        log.warning("starting without the past", why=f"it takes more than {_WARM_SECONDS:g} s")
-    except Exception:  # an odd day in the past must not keep the service from starting
-        log.exception("starting without the past")
-    return memory
-
-
-def _log_tick(record: Record, slo: Slo) -> None:
-    log.info(
+def log_tick(record: Record, slo: Slo) -> None:
+    """Log a tick; one that could not see or could not write is a warning."""
+    hold = record.decision.hold
+    amiss = record.write_failures or (hold and hold.reason in BLIND)
+    (log.warning if amiss else log.info)(
         "tick",
         now_seconds=record.decision.decided_at_seconds,
-        decision=explain(record.decision, slo),
+        decision=explain(record.decision, slo, record.pools),
         **({"router": explain_router(record.router.decision)} if record.router else {}),
         applied=record.applied,
         problems=record.observation.problems,

@@ -107,10 +107,16 @@ class Telemetry(Collector):
         yield "info", "The profile in use.", "profile", {view.profile.name: 1.0}
         modes = {mode: float(mode == view.mode) for mode in ("advise", "act", "demo")}
         yield "mode", "1 for the mode in use.", "mode", modes
-        yield "slo_ttft_seconds", "Objective for TTFT.", "", {"": slo.ttft_seconds}
+        yield "slo_ttft_seconds", "Objective for TTFT of the mean prompt.", "", {"": self._ttft()}
         yield "slo_itl_seconds", "Objective for ITL.", "", {"": slo.itl_seconds}
         share = "Share of requests that must meet the objectives."
         yield "slo_attainment_fraction", share, "", {"": slo.attainment_fraction}
+
+    def _ttft(self) -> float:
+        """The objective as it is for the mean prompt, which it may grow with; else for none."""
+        last = self._view.journal.last
+        prompts = last.observation.input_tokens if last else None
+        return self._view.settings.slo.ttft_objective_seconds(prompts.mean if prompts else 0.0)
 
 
 def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:

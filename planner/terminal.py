@@ -48,7 +48,7 @@ class Terminal:
         offered = "rate unknown" if rate is None else f"{rate:6.2f} req/s"
         reasons = _reasons(decision)
         known, self._reasons = reasons == self._reasons and not self._overwrites, reasons
-        said = _brief(record) if known else explain(decision, self._slo)
+        said = _brief(record) if known else explain(decision, self._slo, record.pools)
         return f"{hours(decision.decided_at_seconds)}  {offered}  {said}"
 
 

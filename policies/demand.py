@@ -200,7 +200,8 @@ def rate_of(
     """Read the offered requests per second, or say why they cannot be known."""
     age = now_seconds - observation.observed_at_seconds
     if age > stale_after_seconds:
-        return Hold(HoldReason.METRICS_STALE, f"the newest metrics are {age:.0f} s old")
+        why = f"the newest are {age:.0f} s old, and {stale_after_seconds:g} s are allowed"
+        return Hold(HoldReason.METRICS_STALE, why)
     rate = observation.requests_per_second
     if rate is None or observation.trust is Trust.NONE:
         why = "; ".join(observation.problems) or "no arrival rate"

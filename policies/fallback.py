@@ -22,10 +22,8 @@ def decide_blind(
     how long ago it changed.
     """
     limit = settings.guards.fallback_after_seconds
-    target = settings.roles.zip(current).map(
-        lambda pair: min(max(pair[0].fallback_replicas or 0, pair[1]), pair[0].max_replicas)
-    )
-    target = PerRole.of(lambda role: max(target[role], current[role]))
+    fallback = settings.roles.map(lambda role: min(role.fallback_replicas or 0, role.max_replicas))
+    target = PerRole.of(lambda role: max(fallback[role], current[role]))
     target = affordable(target, current, gpus_per_replica, settings.gpu_budget)
     due = limit is not None and blind_seconds is not None and blind_seconds > limit
     if not due or target == current:

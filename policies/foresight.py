@@ -75,12 +75,14 @@ class Foresight:
 
     def _prospect(self, replicas: PerRole[int]) -> Prospect:
         lattice = Lattice(self.planned)
+        tolerated = not lattice.meets(replicas) and lattice.tolerates(replicas)
         return Prospect(
             replicas=replicas,
             now=self.now.expect(replicas),
             likely=self.likely.expect(replicas),
             planned=self.planned.expect(replicas),
-            sufficient=_sufficient(lattice, replicas),
+            sufficient=tolerated or lattice.meets(replicas),
+            tolerated=tolerated,
             margins=PerRole.of(lambda role: _margin(lattice, role, replicas)),
             needed_replicas=PerRole.of(lambda role: _needed(lattice, role, replicas[role])),
         )

@@ -41,7 +41,7 @@ class Memory:
 
     `loads` and `arrivals` (requests per second) were seen at `seconds`.
 
-    The trackers follow the loads of `policies.outlook.LOADS` and forecast them. `lead_seconds` is
+    The trackers follow the loads of `policies.demand.LOADS` and forecast them. `lead_seconds` is
     each role's start-up time as measured; None was never measured. `intent` is a change that was
     begun and is not known to be done. `rises` are the last scale-outs that were decided. `queue` is
     the newest reading of prefill's queue, `unserved` what is counted as waiting and no queue.

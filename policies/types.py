@@ -279,8 +279,9 @@ class Prospect:
 
     `planned` is under the demand planned for, as are margins and needs; `likely` and `now` are
     under the centre of the forecast and the demand seen now. `sufficient` says whether the pair
-    meets the objective, or misses so little that the solve would keep it. `needed_replicas` is
-    not rounded; infinite when no number helps. How each is worked out: `policies.foresight`.
+    meets the objective, or is `tolerated`: it misses so little that the solve would keep it.
+    `needed_replicas` is not rounded; infinite when no number helps. How each is worked out:
+    `policies.foresight`.
     """
 
     replicas: PerRole[int]
@@ -288,6 +289,7 @@ class Prospect:
     likely: Expectation
     planned: Expectation
     sufficient: bool
+    tolerated: bool
     margins: PerRole[Margin]
     needed_replicas: PerRole[float]
 

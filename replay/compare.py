@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from policies.calibration import slowed
 from policies.config import PolicySettings, Slo
 from policies.profile import Profile
 from policies.types import PerRole
@@ -106,14 +107,8 @@ class Stage:
 
     def scene(self, trace: Trace, *, seed: int = 0, compiled: bool | None = None) -> Scene:
         """Set a trace on this stage."""
-        slowness = 1.0 + self.profile_error
         startup = self.settings.roles.map(lambda role: role.startup_seconds)
-        truth = self.profile.model_copy(
-            update={
-                "prefill": self.profile.prefill.scaled(slowness),
-                "decode": self.profile.decode.scaled(slowness),
-            }
-        )
+        truth = slowed(self.profile, PerRole.of(lambda _: 1.0 + self.profile_error))
         return Scene(
             trace=trace,
             physics=Physics.from_profile(truth, startup_seconds=startup),

@@ -12,7 +12,7 @@ import numpy as np
 from policies.capacity import Capacity
 from policies.demand import Demand
 from policies.horizon import Path, cheapest_path
-from policies.types import PerRole
+from policies.types import PerRole, Role
 from replay.baselines.replica import Replica
 from replay.requests import Floats
 from replay.scene import Scene
@@ -57,12 +57,13 @@ class Hindsight:
                 self._busiest_link,
             ),
         )
-        high = self.scene.settings.roles.map(lambda role: role.max_replicas)
-        return (
-            needed.zip(high)
-            .zip(self.scene.initial)
-            .map(lambda x: max(min(math.ceil(x[0][0] * 1.6) + 4, x[0][1]), x[1]))
-        )
+        roles, initial = self.scene.settings.roles, self.scene.initial
+
+        def most(role: Role) -> int:
+            ample = math.ceil(needed[role] * 1.6) + 4
+            return max(min(ample, roles[role].max_replicas), initial[role])
+
+        return PerRole.of(most)
 
     @cached_property
     def _busiest_link(self) -> float:

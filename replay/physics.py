@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from policies.profile import Profile
@@ -168,25 +168,4 @@ class Physics:
             gpus_per_replica=profile.gpus_per_replica,
             startup_seconds=startup_seconds.map(StartUp),
             router=router,
-        )
-
-    def slowed(self, factor: PerRole[float]) -> Physics:
-        """Multiply each role's service times, to give the fleet another speed than the profile.
-
-        `slowed(PerRole(1.2, 0.8))` prefills 20% slower and decodes in 80% of the time.
-        """
-        return replace(
-            self,
-            prefill=replace(
-                self.prefill,
-                base_seconds=self.prefill.base_seconds * factor.prefill,
-                seconds_per_token=self.prefill.seconds_per_token * factor.prefill,
-                seconds_per_squared_token=self.prefill.seconds_per_squared_token * factor.prefill,
-            ),
-            decode=replace(
-                self.decode,
-                base_seconds=self.decode.base_seconds * factor.decode,
-                seconds_per_sequence=self.decode.seconds_per_sequence * factor.decode,
-                seconds_per_context_token=self.decode.seconds_per_context_token * factor.decode,
-            ),
         )

@@ -75,8 +75,7 @@ class Scorer:
 
     def finish(self, ttft_seconds: Floats, itl_seconds: Floats, input_tokens: Floats) -> None:
         """Judge requests that have just got their last token."""
-        allowed = self._slo.ttft_seconds + self._slo.ttft_seconds_per_input_token * input_tokens
-        ttft_met = ttft_seconds <= allowed
+        ttft_met = ttft_seconds <= self._slo.ttft_objective_seconds(input_tokens)
         itl_met = itl_seconds <= self._slo.itl_seconds
         self._met += [ttft_met.sum(), itl_met.sum(), (ttft_met & itl_met).sum()]
         self._ttft.add(ttft_seconds)

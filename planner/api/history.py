@@ -10,10 +10,9 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from planner.api import schemas
 from planner.api.operation import VIEW, Operation, as_json, json_text
 from planner.api.problems import BadInputError, Problem, from_validation
-from planner.api.schemas import Decisions, State, Tick
+from planner.api.schemas import Budget, Decisions, Replicas, State, Tick
 from planner.journal import Journal, Record
 from policies.config import Slo
 
@@ -49,8 +48,8 @@ async def state(request: web.Request) -> web.Response:
             mode=view.mode,
             profile=view.profile.name,
             slo=view.settings.slo,
-            budget=schemas.Budget(
-                gpus_per_replica=schemas.Replicas.model_validate(view.profile.gpus_per_replica),
+            budget=Budget(
+                gpus_per_replica=Replicas.model_validate(view.profile.gpus_per_replica),
                 gpu_budget=view.settings.gpu_budget,
             ),
             now_seconds=view.clock.now_seconds(),

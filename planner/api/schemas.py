@@ -82,6 +82,9 @@ class Pool(Answer):
     starting_replicas: int
     draining_replicas: int
     rollout_in_progress: bool
+    gpus_per_replica: int | None = Field(
+        description="as the cluster shows it; null is unknown, and the profile's number counts"
+    )
 
 
 class UnavailablePool(Answer):
@@ -150,6 +153,7 @@ class Prospect(Answer):
     sufficient: bool = Field(
         description="whether the pair meets the objective, or misses so little that it is kept"
     )
+    tolerated: bool = Field(description="whether it is kept although it misses that little")
     margins: Margins = Field(description="under the demand planned for")
     needed_replicas: Needed
     efficient_ratio: Number = Field(
@@ -274,7 +278,7 @@ class Tick(Answer):
     def of(cls, record: Record, slo: Slo) -> Tick:
         """Read a journal record; the sentence needs the objective to compare with."""
         return cls(
-            explanation=explain(record.decision, slo),
+            explanation=explain(record.decision, slo, record.pools),
             why=why(record.decision, slo),
             outcome=outcome_of(record.decision),
             applied=record.applied,

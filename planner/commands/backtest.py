@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from forecasting.forecaster import Forecaster
 from forecasting.registry import forecasters
 from planner.backtesting import Plan, Result, evaluate
-from planner.commands.arguments import output_file, positive, whole
+from planner.commands.arguments import output_file, positive, share, whole
 from planner.errors import UserError
 from planner.generated import generated
 from planner.metrics.config import MetricsConfig
@@ -29,8 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to forecast, how far ahead, how surely."""
     plan = Plan(forecasters=())
     add = parser.add_argument
-    add("recordings", nargs="*", type=Path, metavar="SERIES_OR_TRACE",
-        help="a rate table (.csv), a request trace, or a folder with such files")  # fmt: skip
+    add(
+        "recordings",
+        nargs="*",
+        type=Path,
+        metavar="SERIES_OR_TRACE",
+        help="a rate table (.csv), a request trace, or a folder with such files",
+    )
     add("--generated", action="store_true", help="also series drawn by seed: shapes and regimes")
     add("--seed", type=whole, default=0, metavar="N", help="of --generated (default %(default)s)")
     add("--prometheus", metavar="URL", help="a metrics server, whose past is to be forecast")
@@ -40,21 +45,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="with --prometheus: the model's name in its labels",
     )
-    add("--preset", default="dynamo", choices=sorted(PRESETS),
-        help="with --prometheus: the serving stack (default %(default)s)")  # fmt: skip
-    add("--history-hours", type=positive, metavar="N", default=168.0,
-        help="with --prometheus: how far back (default %(default)s)")  # fmt: skip
-    add("--cell", type=positive, metavar="SECONDS", default=60.0,
-        help="with --prometheus: length of a cell (default %(default)s)")  # fmt: skip
-    add("--lead", type=positive, metavar="SECONDS",
+    add(
+        "--preset",
+        default="dynamo",
+        choices=sorted(PRESETS),
+        help="with --prometheus: the serving stack (default %(default)s)",
+    )
+    add(
+        "--history-hours",
+        type=positive,
+        metavar="N",
+        default=168.0,
+        help="with --prometheus: how far back (default %(default)s)",
+    )
+    add(
+        "--cell",
+        type=positive,
+        metavar="SECONDS",
+        default=60.0,
+        help="with --prometheus: length of a cell (default %(default)s)",
+    )
+    add(
+        "--lead",
+        type=positive,
+        metavar="SECONDS",
         help="until a replica asked for now serves (default 600, or 120 on cells of less than a "
-        "minute)")  # fmt: skip
-    add("--hold", type=positive, metavar="SECONDS", default=plan.hold_seconds,
-        help="for which the peak after that counts (default: one cell)")  # fmt: skip
-    add("--quantile", type=_fraction, metavar="X", default=plan.fraction,
-        help="share of forecasts that must suffice (default %(default)s)")  # fmt: skip
-    add("--refit-hours", type=positive, metavar="N", default=plan.refit_seconds / 3600,
-        help="hours between fits, at least 24 cells (default %(default)s)")  # fmt: skip
+        "minute)",
+    )
+    add(
+        "--hold",
+        type=positive,
+        metavar="SECONDS",
+        default=plan.hold_seconds,
+        help="for which the peak after that counts (default: one cell)",
+    )
+    add(
+        "--quantile",
+        type=share,
+        metavar="X",
+        default=plan.fraction,
+        help="share of forecasts that must suffice (default %(default)s)",
+    )
+    add(
+        "--refit-hours",
+        type=positive,
+        metavar="N",
+        default=plan.refit_seconds / 3600,
+        help="hours between fits, at least 24 cells (default %(default)s)",
+    )
     add(
         "--models",
         metavar="A,B,...",
@@ -137,9 +175,9 @@ def _text(result: Result) -> str:
     ]
     for row in sorted(result.rows, key=lambda row: float(str(row["pinball"]))):
         loss, last = float(str(row["pinball"])), float(str(row["pinball_last_value"]))
-        share = loss / last if last else math.nan
+        of_last = loss / last if last else math.nan
         lines.append(
-            f"{row['model']:<16}{loss:>10.4g}{share:>9.1%}{row['mase']:>7.2f}"
+            f"{row['model']:<16}{loss:>10.4g}{of_last:>9.1%}{row['mase']:>7.2f}"
             f"{row['coverage']:>8.1%}{row['width']:>8.1%}{row['fit_seconds']:>8.2f}"
             f"{row['update_milliseconds']:>8.2f}"
         )
@@ -151,7 +189,7 @@ def _text(result: Result) -> str:
 
 
 def _shares(weights: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if share >= _LEAST)
+    return ", ".join(f"{name} {part:.0%}" for name, part in weights.items() if part >= _LEAST)
 
 
 def _chosen(names: str | None) -> tuple[Forecaster, ...]:
@@ -163,10 +201,3 @@ def _chosen(names: str | None) -> tuple[Forecaster, ...]:
     if unknown:
         raise UserError(f"no model {unknown[0]!r}; there are {', '.join(known)}")
     return tuple(known[name] for name in dict.fromkeys(wanted))
-
-
-def _fraction(text: str) -> float:
-    value = positive(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return value

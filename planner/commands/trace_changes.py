@@ -38,7 +38,12 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
 def seconds(text: str) -> float:
     """Read a time: seconds, or a number with s, m, h or d."""
     unit = _UNIT_SECONDS.get(text[-1:], 0)
-    return positive(text[:-1] if unit else text) * (unit or 1)
+    try:
+        return positive(text[:-1] if unit else text) * (unit or 1)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time above 0: seconds, or a number with s, m, h or d, such as 30m"
+        ) from None
 
 
 def _scaled(text: str) -> Change:

@@ -50,6 +50,11 @@ class Inspection:
     models: tuple[str, ...]
 
     @property
+    def blind(self) -> bool:
+        """Whether nothing at all was read, because of the problems: no signal is to blame then."""
+        return bool(self.problems) and all(row.rank is None for row in self.rows)
+
+    @property
     def missing(self) -> tuple[SignalRow, ...]:
         """Signals that decisions need and that nothing answers."""
         return tuple(row for row in self.rows if row.needed and row.value is None)
@@ -125,7 +130,7 @@ def _remedy(config: MetricsConfig, name: str, signal: Signal | None) -> str:
             return "said to be lacking in metrics.lacks"
         return f"preset {config.preset} has no query for it; add one as metrics.queries.{name}"
     first = config.signals.since_of(name)
-    since = f" (since {first})" if first else ""
+    since = f" (the stack has it since {first})" if first else ""
     selected = {
         Origin.DEMAND: "metrics.model",
         Origin.PREFILL: "metrics.prefill_pods",

@@ -11,7 +11,7 @@ import math
 import operator
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import promql_parser as parser
@@ -150,6 +150,23 @@ class Evaluation:
         if isinstance(right, float):
             return _with_number(symbol, left, lambda value: (value, right))
         return _matched(symbol, left, right, _matching(modifier))
+
+
+def metrics_of(node: object) -> Iterator[str]:
+    """Names of the metrics that an expression reads."""
+    match node:
+        case parser.VectorSelector() if node.name:
+            yield node.name
+        case parser.MatrixSelector():
+            yield from metrics_of(node.vector_selector)
+        case parser.ParenExpr() | parser.AggregateExpr():
+            yield from metrics_of(node.expr)
+        case parser.Call():
+            for argument in node.args:
+                yield from metrics_of(argument)
+        case parser.BinaryExpr():
+            yield from metrics_of(node.lhs)
+            yield from metrics_of(node.rhs)
 
 
 def _selector(node: parser.VectorSelector) -> tuple[str, Callable[[Labels], bool]]:

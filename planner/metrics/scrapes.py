@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import promql_parser
 
 from planner.metrics.history import History, Labels
 from planner.metrics.preset import Selection
-from planner.metrics.promql import Evaluation
+from planner.metrics.promql import Evaluation, metrics_of
 from planner.metrics.sampled import answer, is_sampled
 from planner.metrics.vector import Sample, Vector
 
 Scraped = tuple[tuple[str, Labels, float], ...]
-
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=\{)")
 
 
 class Scrapes:
@@ -34,10 +31,11 @@ class Scrapes:
         """Parse new queries; from now on what they name is kept. ValueError for no PromQL."""
         for name, query in expressions.items():
             if name not in self._trees:
-                self._trees[name] = promql_parser.parse(query)
-                self.wanted |= set(_METRIC.findall(query))
+                tree = self._trees[name] = promql_parser.parse(query)
+                metrics = frozenset(metrics_of(tree))
+                self.wanted |= metrics
                 if is_sampled(query):
-                    self._wanted_sampled |= set(_METRIC.findall(query))
+                    self._wanted_sampled |= metrics
 
     def retain(self, targets: Iterable[str]) -> None:
         """End the series of every other page."""

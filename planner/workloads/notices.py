@@ -15,13 +15,14 @@ import structlog
 from planner.front_end import RouterTick
 from planner.journal import Record
 from planner.kube import FIELD_MANAGER, Json, Kube, KubeError, Resource, Target
+from planner.outcome import BLIND
 from planner.workloads.config import WorkloadConfig
 from policies.router import NAME
 from policies.types import Hold, PerRole, Role
 
 EVENTS = Resource("", "v1", "events")
 ANNOTATION = "pd-planner/last-decision"
-_HOLD = "Hold"
+_HOLD, _FAILED = "Hold", "ScaleFailed"
 _EVENT_LIVES_SECONDS = 3600.0  # what API servers keep Events for, unless told otherwise
 
 log = structlog.get_logger(__name__)
@@ -90,7 +91,7 @@ def _news(record: Record) -> News:
         failed = {failure.role: failure.why for failure in record.failures}
         current = decision.current or PerRole(0, 0)
         return [
-            (str(role), "ScaleFailed", failed[role])
+            (str(role), _FAILED, failed[role])
             if role in failed
             else (str(role), "Scaled", f"{role} from {current[role]} to {wanted} replicas")
             for role, wanted in decision.target.items()
@@ -111,13 +112,17 @@ def _router_news(turn: RouterTick | None) -> News:
     if not turn.applied:
         return []
     if turn.failure is not None:
-        return [(NAME, "ScaleFailed", turn.failure)]
+        return [(NAME, _FAILED, turn.failure)]
     return [(NAME, "Scaled", f"{NAME} from {decision.current} to {decision.target} replicas")]
 
 
 def _reason(hold: Hold) -> str:
     """A hold's reason as an Event has it: `metrics_stale` is HoldMetricsStale."""
     return _HOLD + "".join(word.title() for word in hold.reason.split("_"))
+
+
+# What somebody should look at: a write that failed, and a hold for want of knowledge.
+_WARNINGS = frozenset({_FAILED, *(_reason(Hold(reason, "")) for reason in BLIND)})
 
 
 def _event(target: Target, kind: str, reason: str, message: str, now_seconds: float) -> Json:
@@ -135,7 +140,7 @@ def _event(target: Target, kind: str, reason: str, message: str, now_seconds: fl
         "involvedObject": reference,
         "reason": reason,
         "message": message[:1024],
-        "type": "Warning" if reason == "ScaleFailed" else "Normal",
+        "type": "Warning" if reason in _WARNINGS else "Normal",
         "count": 1,
         "firstTimestamp": at,
         "lastTimestamp": at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
@@ -30,17 +31,36 @@ class RangeKnobs(Knobs):
     ratio_slack: float = Field(default=0.5, ge=0, lt=1)
 
 
+@dataclass
+class _Scaler:
+    """One role's autoscaler: how it behaves when calm and in panic, and until when it panics."""
+
+    knobs: RangeKnobs
+    calm: Behaved
+    panic: Behaved = field(default_factory=lambda: Behaved(_PANIC_BEHAVIOUR))
+    panics_until_seconds: float = -math.inf
+
+    def size(self, pool: PoolState, usage: float, now_seconds: float) -> int:
+        """The size that the role's own utilisation asks for."""
+        knobs, current = self.knobs, pool.desired_replicas
+        ratio = usage * knobs.headroom / knobs.target_fraction
+        wanted = recommend_for_ratio(pool.ready_replicas, current, ratio, knobs.behaviour)
+        if wanted / current >= knobs.panic_threshold:
+            self.panics_until_seconds = now_seconds + knobs.panic_hold_seconds
+        panicked = self.panic.apply(current, wanted, now_seconds)
+        stable = self.calm.apply(current, wanted, now_seconds)
+        return max(current, panicked) if now_seconds <= self.panics_until_seconds else stable
+
+
 class RatioRange:
     """Sizes each role by its own utilisation, then raises the role that the ratio lacks."""
 
     def __init__(self, scene: Scene, knobs: RangeKnobs) -> None:
-        self._profile, self._settings, self._knobs = scene.profile, scene.settings, knobs
+        self._profile, self._settings = scene.profile, scene.settings
         first = initial_pair(scene.trace, scene.profile, scene.settings)
         ratio = first.prefill / first.decode
         self._ratios = (ratio * (1 - knobs.ratio_slack), ratio * (1 + knobs.ratio_slack))
-        self._calm = PerRole.of(lambda _: Behaved(knobs.behaviour))
-        self._panic = PerRole.of(lambda _: Behaved(_PANIC_BEHAVIOUR))
-        self._panic_until = PerRole.of(lambda _: [-math.inf])
+        self._scalers = PerRole.of(lambda _: _Scaler(knobs, Behaved(knobs.behaviour)))
 
     def size(
         self, seen: Observation, pools: PerRole[PoolState], now_seconds: float
@@ -50,33 +70,11 @@ class RatioRange:
         if used.prefill is None or used.decode is None:
             return PerRole(None, None)
         sizes = PerRole.of(
-            lambda role: self._one(
-                pools[role],
-                used[role] or 0.0,
-                (self._calm[role], self._panic[role], self._panic_until[role]),
-                now_seconds,
-            )
+            lambda role: self._scalers[role].size(pools[role], used[role] or 0.0, now_seconds)
         )
         low, high = self._ratios
         most = self._settings.roles.map(lambda role: role.max_replicas)
         return PerRole(*into_range(sizes, low, high, most))
-
-    def _one(
-        self,
-        pool: PoolState,
-        usage: float,
-        state: tuple[Behaved, Behaved, list[float]],
-        now_seconds: float,
-    ) -> int:
-        calm, panic, until = state
-        knobs, current = self._knobs, pool.desired_replicas
-        ratio = usage * knobs.headroom / knobs.target_fraction
-        wanted = recommend_for_ratio(pool.ready_replicas, current, ratio, knobs.behaviour)
-        if wanted / current >= knobs.panic_threshold:
-            until[0] = now_seconds + knobs.panic_hold_seconds
-        panicked = panic.apply(current, wanted, now_seconds)
-        stable = calm.apply(current, wanted, now_seconds)
-        return max(current, panicked) if now_seconds <= until[0] else stable
 
 
 def into_range(sizes: PerRole[int], low: float, high: float, most: PerRole[int]) -> PerRole[int]:

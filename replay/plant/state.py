@@ -37,8 +37,6 @@ COUNTS: Final = 14
 SHARED_SECONDS, MOVED_BYTES, HANDOFF_TOKENS = range(3)
 TOTALS: Final = 3
 
-ROWS: Final = 4096  # finished requests kept before they are handed to Python
-
 
 class Laws(NamedTuple):
     """`Physics` flattened for the event loop."""

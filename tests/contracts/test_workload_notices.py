@@ -53,9 +53,12 @@ def held(reason: HoldReason, at: float = 0.0) -> Record:
     return replace(record(), decision=replace(decision, decided_at_seconds=1.7e9 + at))
 
 
+def events(server) -> list[dict]:
+    return [found for key, found in server.objects.items() if key[1] == "events"]
+
+
 def told(server) -> list[tuple[str, str]]:
-    events = [found for key, found in server.objects.items() if key[1] == "events"]
-    return sorted((each["involvedObject"]["name"], each["reason"]) for each in events)
+    return sorted((each["involvedObject"]["name"], each["reason"]) for each in events(server))
 
 
 @pytest.fixture
@@ -178,3 +181,23 @@ async def test_the_last_decision_is_annotated_when_asked_for(api_server):
     annotations = server.at(Deployment.resource, "d")["metadata"]["annotations"]
     assert json.loads(annotations[ANNOTATION])["message"] == "decode from 3 to 5 replicas"
     assert annotations["kept"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        pytest.param(record(PerRole(2, 5)), "Normal", id="a-change"),
+        pytest.param(held(HoldReason.SCALE_IN_STABILISING), "Normal", id="a-hold"),
+        pytest.param(held(HoldReason.METRICS_STALE), "Warning", id="blind"),
+        pytest.param(
+            record(PerRole(2, 5), failures=(WriteFailure(Role.DECODE, "refused"),)),
+            "Warning",
+            id="a-failure",
+        ),
+    ],
+)
+async def test_what_somebody_should_look_at_is_a_warning(notices, given, kind):
+    server, tell = notices
+    tell(given)
+    await tell.settle()
+    assert {event["type"] for event in events(server)} == {kind}

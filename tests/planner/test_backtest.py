@@ -81,7 +81,9 @@ def test_the_page_needs_no_network(table, tmp_path, capsys):
     [
         pytest.param(["nowhere.csv"], "nowhere.csv", id="no-such-file"),
         pytest.param(["{table}", "--models", "magic"], "no model 'magic'; there are", id="model"),
-        pytest.param(["{table}", "--quantile", "1.5"], "not between 0 and 1", id="quantile"),
+        pytest.param(
+            ["{table}", "--quantile", "1.5"], "not a share above 0 and below 1", id="quantile"
+        ),
         pytest.param(["{table}", "--lead", "-3"], "not a number above 0", id="lead"),
         pytest.param(["{short}"], "long enough", id="too-short"),
         pytest.param(["{broken}"], "line 3", id="broken-line"),

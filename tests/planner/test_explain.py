@@ -20,7 +20,9 @@ from policies.types import (
     Limiter,
     Margin,
     PerRole,
+    PoolState,
     Prospect,
+    Unavailable,
 )
 
 SLO = Slo(ttft_seconds=2.0, itl_seconds=0.05)
@@ -60,6 +62,7 @@ def prospect(prefill: Margin = BY_TTFT, decode: Margin = BY_MEMORY, **changes) -
         likely=NOW,
         planned=PLANNED,
         sufficient=True,
+        tolerated=False,
         margins=PerRole(prefill, decode),
         needed_replicas=PerRole(4.1, 3.6),
     )
@@ -238,6 +241,36 @@ SHORT = prospect(
 )
 def test_a_decision_in_one_sentence(given: Decision, sentence: str):
     assert explain(given, SLO) == sentence
+
+
+def test_a_pair_that_is_kept_though_it_falls_short_says_so():
+    near = replace(PLANNED, ttft_attainment=0.964)
+    kept = prospect(planned=near, tolerated=True)
+    sentence = explain(hold(HoldReason.ALREADY_RIGHT, "", foreseen=kept), SLO)
+    said = "99.96% to 96.4% of requests in time (kept, as a little less demand would meet 99.0%)"
+    assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("ready", "said"),
+    [
+        pytest.param((3, 4), "once all are ready (3 of 5 prefill are now), from", id="one"),
+        pytest.param(
+            (3, 1), "once all are ready (3 of 5 prefill, 1 of 4 decode are now), from", id="both"
+        ),
+        pytest.param((5, 4), "; from the demand of now", id="none"),
+        pytest.param((6, None), "; from the demand of now", id="unknown-is-not-missing"),
+    ],
+)
+def test_what_is_not_ready_yet_is_told_before_what_is_expected_of_it(ready, said):
+    pools = PerRole(*ready).map(
+        lambda count: (
+            Unavailable("403 Forbidden")
+            if count is None
+            else PoolState(desired_replicas=count, ready_replicas=count)
+        )
+    )
+    assert said in explain(hold(HoldReason.ALREADY_RIGHT, "", foreseen=prospect()), SLO, pools)
 
 
 def test_an_objective_that_grows_with_the_prompt_is_written_whole():

@@ -78,4 +78,6 @@ async def test_credentials_that_cannot_be_read_anew_are_named(tmp_path: Path) ->
     async with connected(file) as (guarding, _, api):
         guarding.accepted = "new"
         file.unlink()
-        assert "the credentials cannot be read anew: no way to reach" in await refused(api)
+        told = await refused(api)
+    assert "the credentials cannot be read anew: no way to reach" in told
+    assert f"there is no kubeconfig {file}. Run inside a cluster, or set" in told

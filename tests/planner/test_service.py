@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -8,17 +9,21 @@ from aiohttp import web
 from silent_server import silent
 from structlog.testing import capture_logs
 
-from planner import service
 from planner.clock import AcceleratedClock, WallClock
 from planner.config import Config, load_profile
 from planner.errors import UserError
+from planner.journal import Record
+from planner.metrics.past import Past
 from planner.metrics.scripted import ScriptedMetrics
-from planner.service import Ports, listening, serve, until_signalled
+from planner.ports import WriteFailure
+from planner.service import Ports, listening, log_tick, serve, until_signalled
+from planner.warm_start import warm_start
 from planner.workloads.in_memory import InMemoryWorkload
+from policies.config import Slo
 from policies.engine import Engine
 from policies.memory import Memory
 from policies.surge import QueueReading
-from policies.types import Observation, PerRole
+from policies.types import Decision, Hold, HoldReason, Observation, PerRole, PoolState, Role
 
 BLIND = Observation(observed_at_seconds=0.0, window_seconds=60.0)
 
@@ -106,17 +111,36 @@ async def test_a_signal_is_heard_while_a_slow_server_is_asked_for_the_past() -> 
 
 
 @pytest.mark.parametrize("failure", [KeyError("odd"), TimeoutError()], ids=["a-bug", "slow"])
-async def test_a_past_that_cannot_be_read_keeps_nobody_from_starting(
-    failure: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(*_: object) -> None:
+async def test_a_past_that_cannot_be_read_keeps_nobody_from_starting(failure: Exception) -> None:
+    async def broken(*_: object) -> Past:
         raise failure
 
-    monkeypatch.setattr("planner.metrics.past.read_demand", broken)
     config = config_of("http://127.0.0.1:9")
     engine = Engine(load_profile(config.profile), config.policy)
     memory = Memory(queue=QueueReading(0.0, 5.0, 3))
     with capture_logs() as logs:
-        warmed = await service._warm(config, engine, memory, AcceleratedClock())
+        warmed = await warm_start(config, engine, memory, AcceleratedClock(), broken)
     assert warmed is memory
     assert [line["event"] for line in logs] == ["starting without the past"]
+
+
+HOLD = Decision(decided_at_seconds=0.0, current=PerRole(1, 1), target=PerRole(1, 1))
+RIGHT = replace(HOLD, hold=Hold(HoldReason.ALREADY_RIGHT, ""))
+STALE = replace(HOLD, hold=Hold(HoldReason.METRICS_STALE, "75 s old"))
+
+
+@pytest.mark.parametrize(
+    ("decision", "failures", "level"),
+    [
+        pytest.param(RIGHT, (), "info", id="a-hold"),
+        pytest.param(HOLD, (), "info", id="a-change"),
+        pytest.param(STALE, (), "warning", id="blind"),
+        pytest.param(HOLD, (WriteFailure(Role.DECODE, "403"),), "warning", id="not-written"),
+    ],
+)
+def test_a_tick_that_somebody_should_look_at_is_a_warning(decision, failures, level):
+    pools = PerRole.of(lambda _: PoolState(desired_replicas=1, ready_replicas=1))
+    record = Record(observation=BLIND, pools=pools, decision=decision, failures=failures)
+    with capture_logs() as logs:
+        log_tick(record, Slo())
+    assert [line["log_level"] for line in logs] == [level]

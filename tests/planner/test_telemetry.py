@@ -15,8 +15,9 @@ from planner.metrics.scripted import ScriptedMetrics
 from planner.ports import WriteFailure
 from planner.telemetry import Telemetry
 from planner.workloads.in_memory import InMemoryWorkload
-from policies.config import PolicySettings
+from policies.config import PolicySettings, Slo
 from policies.engine import Engine
+from policies.lengths import Lengths
 from policies.profile import builtin
 from policies.types import (
     Binding,
@@ -61,6 +62,7 @@ PROSPECT = Prospect(
     likely=replace(PLANNED, ttft_seconds=0.7),
     planned=PLANNED,
     sufficient=True,
+    tolerated=False,
     margins=PerRole(
         Margin(gpus=1, more=replace(PLANNED, ttft_attainment=1.0), fewer=WORSE, binding=None),
         Margin(gpus=1, more=PLANNED, fewer=None, binding=Binding.MINIMUM),
@@ -211,6 +213,16 @@ async def test_the_loop_times_its_ticks(view):
     await loop.tick(1000.0)
     assert value(view.registry, "tick_seconds_count") == 1
     assert value(view.registry, "tick_seconds_sum") > 0
+
+
+def test_an_objective_that_grows_with_the_prompt_is_shown_for_the_mean_one(view):
+    slo = Slo(ttft_seconds=0.5, ttft_seconds_per_input_token=0.001)
+    view = replace(view, settings=PolicySettings(slo=slo))
+    seen = replace(SCALED.observation, input_tokens=Lengths.lognormal(3000.0, 1.0))
+    assert value(lived(view), "slo_ttft_seconds") == 0.5
+    view = replace(view, registry=CollectorRegistry())
+    registry = lived(view, replace(SCALED, observation=seen))
+    assert value(registry, "slo_ttft_seconds") == pytest.approx(3.5)
 
 
 def test_age_grows_when_the_loop_has_stopped(view):

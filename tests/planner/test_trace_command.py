@@ -115,6 +115,7 @@ def test_a_shape_is_written_the_same_for_a_seed(
         pytest.param(
             "generate out.csv --from own.csv --rate 2", "--rate: for a --shape only", id="rate"
         ),
+        pytest.param("generate out.csv --shape steady --duration 5x", "such as 30m", id="time"),
         pytest.param("generate out.csv --from own.csv --cut 5", "START:END", id="no-cut"),
         pytest.param("generate out.csv --from own.csv --cut 9:5", "ends before", id="empty-cut"),
         pytest.param("generate out.csv --from own.csv --thin 2", "not a share", id="thin"),

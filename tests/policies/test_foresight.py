@@ -73,6 +73,23 @@ def test_one_replica_too_many_has_nothing_that_forbids_to_take_it():
     assert spare.margins.map(lambda margin: margin.binding) == PerRole(None, None)
 
 
+def test_a_pair_that_is_kept_for_a_little_more_than_it_is_sized_for_is_tolerated():
+    limits = PolicySettings()
+    sized = solve(demand(20), PROFILE, limits)
+    assert not Foresight.steady(sized.capacity)(sized.replicas).tolerated
+    (kept, *_) = (
+        grown
+        for more in range(1, 40)
+        if (grown := solve(demand(20 + more / 4), PROFILE, limits, sized.replicas)).replicas
+        != solve(demand(20 + more / 4), PROFILE, limits).replicas
+    )
+    prospect = Foresight.steady(kept.capacity)(kept.replicas)
+    assert kept.replicas == sized.replicas
+    assert prospect.tolerated
+    assert prospect.sufficient
+    assert prospect.planned.joint_attainment < limits.slo.attainment_fraction
+
+
 def test_scarce_gpus_are_worth_more_on_the_side_that_is_short():
     wanted = demand(60)
     enough = solve(wanted, PROFILE, PolicySettings())

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from policies.calibration import slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.demand import Demand, Shape
@@ -37,7 +38,8 @@ def poisson(rate: float, input_mean: float, output_mean: float, seconds: float) 
 def fleet_of(
     requests: Requests, size: PerRole[int], slowness: PerRole[float], profile: Profile = PROFILE
 ) -> Fleet:
-    physics = Physics.from_profile(profile, startup_seconds=PerRole(60.0, 60.0)).slowed(slowness)
+    truth = slowed(profile, slowness)
+    physics = Physics.from_profile(truth, startup_seconds=PerRole(60.0, 60.0))
     return Fleet(Plant(physics, size), iter([requests]), SETTINGS.slo)
 
 

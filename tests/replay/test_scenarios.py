@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from policies.calibration import slowed
 from policies.config import PolicySettings, RoleSettings, Slo
 from policies.profile import Profile, builtin
 from policies.ratio import RatioRange
@@ -51,7 +52,7 @@ def scene(
     startup_seconds: float = STARTUP_SECONDS,
 ) -> Scene:
     startup = PerRole(startup_seconds, startup_seconds)
-    physics = Physics.from_profile(profile, startup_seconds=startup).slowed(slowness)
+    physics = Physics.from_profile(slowed(profile, slowness), startup_seconds=startup)
     return Scene(
         trace=of_requests("scenario", traffic),
         physics=physics,

@@ -138,7 +138,14 @@ function trace({ name, colour: tint, steps, dash, fill, ahead, y }, ticks, time,
 // A simulation counts its own hours from zero; beyond a day it counts days too.
 const elapsedFormat = (ticks) => (ticks.at(-1).decision.decided_at_seconds > 86400 ? "day %-d %H:%M" : "%H:%M");
 
-function layout(chart, timeFormat) {
+/** From tick to tick of whole numbers, so that no two of them read the same: 1, 2, 5, 10, ... */
+function wholeStep(traces) {
+  const most = traces.flatMap(({ y }) => y).reduce((highest, value) => Math.max(highest, value), 1);
+  const tens = 10 ** Math.max(0, Math.floor(Math.log10(most / 5)));
+  return [1, 2, 5, 10].map((step) => step * tens).find((step) => most / step <= 5);
+}
+
+function layout(chart, timeFormat, traces) {
   const axis = { gridcolor: colour("line"), linecolor: colour("line"), zeroline: false, automargin: true };
   return {
     autosize: true, showlegend: false, margin: { l: 48, r: 10, t: 6, b: 26 },
@@ -149,7 +156,7 @@ function layout(chart, timeFormat) {
     xaxis: { ...axis, type: "date", tickformat: timeFormat, hoverformat: "%H:%M:%S", nticks: 6 },
     yaxis: {
       ...axis, title: { text: chart.unit, standoff: 8 }, rangemode: "tozero", nticks: 5,
-      tickformat: chart.whole ? "d" : undefined, fixedrange: true,
+      ...(chart.whole ? { tickformat: "d", dtick: wholeStep(traces) } : {}), fixedrange: true,
     },
     uirevision: "kept", // a zoom survives the next poll
   };
@@ -185,7 +192,7 @@ export function draw(ticks, slo, elapsed) {
     const fresh = !plot.data;
     const traces = chart.traces.map((line) => trace(line, ticks, time, slo));
     const format = elapsed ? elapsedFormat(ticks) : undefined;
-    window.Plotly.react(plot, traces, layout(chart, format), { displayModeBar: false, responsive: true });
+    window.Plotly.react(plot, traces, layout(chart, format, traces), { displayModeBar: false, responsive: true });
     if (fresh) plot.on("plotly_relayout", zoomAll.bind(plot));
     showNewest(each, ticks);
   }

@@ -41,8 +41,7 @@ function clock(seconds) {
   return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
 }
 
-function showPool(role) {
-  const pool = state.last?.pools[role];
+function showPool(role, pool) {
   const size = at(role);
   if (!pool) return;
   size.textContent = pool.desired_replicas ?? "?";
@@ -52,18 +51,29 @@ function showPool(role) {
   size.append(note);
 }
 
+const arrows = (sentence) => sentence.replaceAll("->", "→");
+
 function showHeadline() {
   at("mode").hidden = false;
   at("mode").textContent = state.mode;
   at("mode").className = `badge ${state.mode}`;
   at("profile").textContent = state.profile;
-  at("explanation").textContent = state.explanation.replaceAll("->", "→");
+  const advised = state.mode === "advise" && state.last && state.last.outcome !== "hold";
+  at("explanation").textContent = (advised ? "advised, not done: " : "") + arrows(state.explanation);
   at("explanation").classList.toggle("failed", BLIND.includes(state.last?.decision.hold?.reason));
-  showPool("prefill");
-  showPool("decode");
-  const { gpus_per_replica: each, gpu_budget: budget } = state.budget;
+  const problems = state.last?.observation.problems.filter((one) => !state.explanation.includes(one)) ?? [];
+  at("problems").hidden = problems.length === 0;
+  at("problems").textContent = `metrics: ${problems.join("; ")}`;
+  showPool("prefill", state.last?.pools.prefill);
+  showPool("decode", state.last?.pools.decode);
+  const router = state.last?.router;
+  for (const part of document.querySelectorAll(".of-router")) part.hidden = !router;
+  showPool("router", router?.pool);
+  at("router-explanation").textContent = router ? arrows(router.explanation) : "";
+  const { gpus_per_replica: told, gpu_budget: budget } = state.budget;
   const size = state.last?.decision.current;
-  at("gpus").textContent = size ? size.prefill * each.prefill + size.decode * each.decode : "–";
+  const gpus = (role) => size[role] * (state.last.pools[role].gpus_per_replica ?? told[role]);
+  at("gpus").textContent = size ? gpus("prefill") + gpus("decode") : "–";
   if (budget !== null) {
     const note = document.createElement("small");
     note.textContent = ` of ${budget}`;

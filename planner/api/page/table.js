@@ -1,15 +1,14 @@
-// The recent decisions, newest first; a run of holds for one reason is one row.
+// The recent decisions, newest first; a run of holds for one reason, or of one advice, is one row.
 
 const ROWS = 60;
 const WORDS = { scale_out: "scale out", scale_in: "scale in", rebalance: "rebalance", hold: "hold" };
 
-/** Join holds that follow each other with the same reason and the same size. */
+/** Join what follows each other and says the same: holds, and advice that is not taken yet. */
 export function collapse(ticks) {
   const rows = [];
   for (const tick of ticks) {
     const last = rows.at(-1);
-    const held = last && last.tick.outcome === "hold" && tick.outcome === "hold";
-    if (held && key(last.tick) === key(tick)) {
+    if (last && !last.tick.applied && !tick.applied && key(last.tick) === key(tick)) {
       last.count += 1;
       last.tick = tick;
     } else {
@@ -19,7 +18,7 @@ export function collapse(ticks) {
   return rows;
 }
 
-const key = (tick) => JSON.stringify([tick.decision.hold?.reason, tick.decision.current]);
+const key = ({ outcome, decision: { hold, current, target } }) => JSON.stringify([outcome, hold?.reason, current, target]);
 const size = (pair) => (pair ? `${pair.prefill}+${pair.decode}` : "unknown");
 
 function cell(text, className = "") {
@@ -33,11 +32,13 @@ function row({ tick, count, since }, clock) {
   const tr = document.createElement("tr");
   const { current, target, decided_at_seconds: at } = tick.decision;
   const held = tick.outcome === "hold";
-  const failed = tick.failures.map(({ role, why }) => `${role} not written: ${why}`);
+  const did = `${held || tick.applied ? "" : "advised: "}${WORDS[tick.outcome]}`;
+  const unwritten = [...tick.failures, ...(tick.router?.failure ? [{ role: "router", why: tick.router.failure }] : [])];
+  const failed = unwritten.map(({ role, why }) => `${role} not written: ${why}`);
   tr.className = tick.outcome;
   tr.append(
     cell(count > 1 ? `${clock(since)}–${clock(at)}` : clock(at)),
-    cell(WORDS[tick.outcome] + (count > 1 ? ` ×${count}` : ""), `tag ${tick.outcome}`),
+    cell(did + (count > 1 ? ` ×${count}` : ""), `tag ${tick.outcome}`),
     cell(held ? size(current) : `${size(current)} → ${size(target)}`),
     cell([tick.why, ...failed].join("; "), failed.length ? "failed" : ""),
   );

@@ -36,7 +36,7 @@ async def test_state_shows_the_last_tick_in_words_and_numbers(client, lived):
     state = await (await client.get("/api/v1/state")).json()
     last = lived.journal.last
     assert state["mode"] == "demo"
-    assert state["explanation"] == explain(last.decision, lived.settings.slo)
+    assert state["explanation"] == explain(last.decision, lived.settings.slo, last.pools)
     assert state["slo"] == lived.settings.slo.model_dump()
     assert state["budget"]["gpu_budget"] == 16
     assert state["summary"]["gpu_hours"] == 38.25

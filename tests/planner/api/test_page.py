@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from planner.api.app import make_app
-from planner.explain import explain
-from planner.journal import Journal
+from planner.explain import explain, explain_router
+from planner.journal import Journal, Record
 from policies.config import PolicySettings
-from policies.types import Decision
+from policies.types import PerRole, Role, Unavailable
 
 pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120), pytest.mark.slow]
 
@@ -55,9 +55,9 @@ def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
     page.close()
 
 
-def shown(decision: Decision) -> str:
+def shown(record: Record) -> str:
     """The sentence as the page writes it, with real arrows."""
-    return explain(decision, SLO).replace("->", "\N{RIGHTWARDS ARROW}")
+    return explain(record.decision, SLO, record.pools).replace("->", "\N{RIGHTWARDS ARROW}")
 
 
 def drawn_lines(page: Page) -> dict[str, int]:
@@ -69,7 +69,7 @@ def drawn_lines(page: Page) -> dict[str, int]:
 
 def test_it_shows_the_decision_and_draws_every_chart(server, lived, page, complaints):
     page.goto(server)
-    sentence = shown(lived.journal.last.decision)
+    sentence = shown(lived.journal.last)
     expect(page.locator("#explanation")).to_have_text(sentence)
     expect(page.locator("#mode")).to_have_text("demo")
     size = lived.journal.last.decision.current
@@ -119,6 +119,74 @@ def test_the_table_joins_holds_and_names_failures(server, page, complaints):
     assert complaints == []
 
 
+def test_advice_is_told_as_advice_and_only_once(view, records, page, serve, complaints):
+    """Nobody follows it here, so each tick gives the same again."""
+    view = replace(view, mode="advise", journal=Journal())
+    (first, *_) = (one for one in records if one.decision.changes)
+    for minutes in range(3):
+        decision = replace(first.decision, decided_at_seconds=minutes * 60.0)
+        view.journal.append(replace(first, decision=decision, applied=False, failures=()))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#explanation")).to_have_text(re.compile("^advised, not done: scale "))
+        expect(page.locator("#decisions tr")).to_have_count(1)
+        expect(page.locator("#decisions tr")).to_contain_text(re.compile("advised: scale .* .3"))
+    assert complaints == []
+
+
+def test_gpus_are_counted_as_the_cluster_shows_them(view, records, page, serve):
+    """The profile says one for a replica of either role."""
+    pools = records[0].pools
+    pools = pools.but(Role.DECODE, replace(pools.decode, gpus_per_replica=8))
+    view.journal.append(replace(records[0], pools=pools))
+    size = records[0].decision.current
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#gpus")).to_have_text(f"{size.prefill + 8 * size.decode} of 16")
+
+
+def test_what_is_wrong_with_the_metrics_is_told_beside_another_reason(view, records, page, serve):
+    blind = next(one for one in records if isinstance(one.pools.decode, Unavailable))
+    doubt = "prefill pods take far fewer tokens than requests bring"
+    seen = replace(blind.observation, problems=(doubt,))
+    view.journal.append(replace(blind, observation=seen))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#explanation")).to_contain_text("a pool cannot be read")
+        expect(page.locator("#problems")).to_have_text(f"metrics: {doubt}")
+        view.journal.append(records[205])  # these are its reason
+        expect(page.locator("#explanation")).to_contain_text("the metrics are unknown")
+        expect(page.locator("#problems")).to_be_hidden()
+
+
+def test_the_front_end_has_its_size_and_its_sentence(view, records, page, serve):
+    refused = replace(records[0].router, applied=True, failure="409 Conflict")
+    view.journal.append(replace(records[0], router=refused))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#router")).to_have_text("1")
+        sentence = explain_router(refused.decision)
+        expect(page.locator("#router-explanation")).to_have_text(sentence)
+        expect(page.locator("#decisions")).to_contain_text("router not written: 409 Conflict")
+        view.journal.append(replace(records[1], router=None))
+        expect(page.locator("#router")).to_be_hidden()
+        expect(page.locator("#router-explanation")).to_be_hidden()
+
+
+@pytest.mark.parametrize("most", [2, 7, 31])
+def test_no_two_ticks_of_the_replicas_read_the_same(view, records, page, serve, most):
+    decision = replace(records[0].decision, target=PerRole(most, 1))
+    view.journal.append(replace(records[0], decision=decision))
+    later = replace(decision, decided_at_seconds=60.0)
+    view.journal.append(replace(records[0], decision=later))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        replicas = page.locator("figure.chart", has_text="Replicas")
+        replicas.locator("g.ytick").first.wait_for()
+        ticks = replicas.locator("g.ytick").all_text_contents()
+    assert len(set(ticks)) == len(ticks) > 1
+
+
 def test_the_summary_of_a_demo_says_what_was_saved(server, page):
     page.goto(server)
     summary = page.locator("#summary")
@@ -154,7 +222,7 @@ def test_new_ticks_appear_by_themselves_and_a_restart_starts_over(view, page, se
 
     def show(index: int) -> None:
         view.journal.append(records[index])
-        expect(page.locator("#explanation")).to_have_text(shown(records[index].decision))
+        expect(page.locator("#explanation")).to_have_text(shown(records[index]))
 
     with serve(make_app(view)) as address:
         page.goto(address)
