@@ -123,7 +123,8 @@ class Engine:
             memory, rate, load, shape, observation.window_seconds, now_seconds
         )
         if 0 in current:
-            reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
+            empty = " and ".join(role for role, count in current.items() if count == 0)
+            reason = f"{empty} stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
         memory = memory.with_traits(
