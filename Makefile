@@ -40,7 +40,7 @@ schema: setup
 	$(BIN)/planner schema > docs/config.schema.json
 
 # Timings of this machine and the quality of decisions, as JSON in build/bench; no test depends on
-# them. About ten minutes, and three more with Dynamo's runtime (`make dynamo`).
+# them. About fifteen minutes, and three more with Dynamo's runtime (`make dynamo`).
 bench: setup
 	mkdir -p build/bench
 	$(BIN)/python benchmarks/decision.py -o build/bench/decision.json

@@ -8,7 +8,8 @@ Knobs are the defaults, the same for all workloads. Without --startup and --prof
 workload is played with start-ups of 30, 120 and 300 s on the fleet of the profile, and with 120 s
 on fleets 20% faster and slower; with either of them, every combination of what is given. A bound
 takes about 60 replays; --bounds keeps them in a file between runs. --quick and --no-bound compute
-none and use those that are in the file.
+none and use those that are in the file. With several --seeds the table is followed by one of the
+mean and the worst over them; traces of recorded requests are the same by all seeds.
 The folder of public traces is named by TRACES (default ../shared/traces).
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 from quality_bounds import Bounds
 from quality_criteria import Against, failures, unknown
 from quality_place import USUAL_STARTUP_SECONDS, Place, known_names, present
+from quality_seeds import over_seeds
 from quality_workloads import RECIPES
 
 from planner.metrics.exporters import EXPORTERS
@@ -170,7 +172,7 @@ def arguments() -> argparse.Namespace:
     add("--only", type=known_names(tuple(RECIPES)), metavar="NAME,..", help=", ".join(RECIPES))
     add("--startup", type=numbers, metavar="SECONDS,..")
     add("--profile-error", type=numbers, metavar="FRACTION,..")
-    add("--seeds", type=int, default=1, metavar="N")
+    add("--seeds", type=int, default=1, metavar="N", help="0 to N - 1, then mean and worst")
     add("--policies", type=known_names(tuple(CONTENDERS)), default=POLICIES, metavar="A,B,..")
     add("--through", type=lens, metavar="STACK:SECONDS", help="see fleets by scrapes of a stack")
     add("--bounds", type=Path, metavar="FILE", help="keeps bounds between runs")
@@ -193,6 +195,8 @@ def main() -> None:
         print("\n".join(map(line, found)), flush=True)
         if options.output:
             options.output.write_text(json.dumps(told, indent=2) + "\n")
+    if options.seeds > 1:
+        print("", *over_seeds(told), sep="\n")
     judged = [each for each in told if "failures" in each]
     passed = sum(not each["failures"] for each in judged)
     print(f"\n{passed} of {len(judged)} rows pass")

@@ -227,6 +227,10 @@ def _decided(decision: Decision) -> Iterator[Sample]:
         "constraint",
         {str(constraint): float(constraint in decision.binding) for constraint in Binding},
     )
+    left = "Requests that what is ready and starting will not have worked off in time."
+    yield "backlog_requests", left, "role", _by_role_of(decision.backlog)
+    leaked = "Requests counted as waiting that nobody serves: taken for no queue."
+    yield "unserved_requests", leaked, "role", _by_role_of(decision.unserved)
     prospect = decision.prospect
     if prospect is not None:
         yield from _foreseen(prospect)

@@ -66,7 +66,8 @@ def diagnose(
     """Tell a queue in front of prefill from one behind it.
 
     Only what is beyond the normal queue counts. A KV backlog with decode memory full, or with
-    sequences in all of decode's `slots`, needs decode; one with room at decode is the link's.
+    sequences in all of decode's `slots`, needs decode; one with room at decode is the link's. The
+    fullest replica tells: one that has just become ready is empty, and the others are full still.
     Where the use of memory is unknown, requests that wait at decode are taken to lack room, though
     some stacks count a transfer under way among them. Either way KV that cannot leave pins prefill
     memory, so prefill's own queue is a symptom then, and more prefill would only lengthen it.
@@ -79,12 +80,18 @@ def diagnose(
     if held_up == 0.0:
         return Backlog(PerRole(max(waiting.prefill - normal, 0.0), 0.0), Congestion.NONE)
     full = 1.0 - settings.kv_headroom_fraction
-    usage = observation.kv_usage_fraction
+    usage = _usage(observation)
     running = observation.running_requests.decode
     crowded = slots is not None and running is not None and running >= _FULL * slots
     starved = usage is None or usage >= full or crowded
     congestion = Congestion.DECODE_SPACE if starved else Congestion.KV_LINK
     return Backlog(PerRole(0.0, held_up), congestion)
+
+
+def _usage(observation: Observation) -> float | None:
+    """KV memory in use on the fullest replica, else on all of them."""
+    mean, most = observation.kv_usage_fraction, observation.kv_usage_max_fraction
+    return mean if mean is None or most is None else max(mean, most)
 
 
 def left_when_ready(

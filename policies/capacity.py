@@ -16,6 +16,9 @@ from policies.profile import Profile
 from policies.queueing import ENDLESS_WAIT, NO_WAIT, Wait, batch_at_most, wait_of_pool
 from policies.types import Expectation, PerRole
 
+# Iterations from a landing to the first token: what is left of the one under way, and one more.
+_TO_FIRST_TOKEN = 1.5
+
 
 class BatchLaw(NamedTuple):
     """How many sequences a decode pool of `pool` replicas holds; see `batch_at_most`.
@@ -265,7 +268,9 @@ class Capacity:
         late, link_wait = wait.after(decode.admission_wait), self.link_wait(replicas)
         if not link_wait.within(wait):
             late = _later_of(late, link_wait.after(decode.admission_wait))
-        left = seconds - decode.itl_mean_seconds - self.profile.transfer.base_seconds
+        left = (
+            seconds - _TO_FIRST_TOKEN * decode.itl_mean_seconds - self.profile.transfer.base_seconds
+        )
         per_token = seconds_per_token - self._transfer_seconds_per_token(link)
         in_time = 0.0
         for share, tokens, service in self._points:
@@ -276,7 +281,11 @@ class Capacity:
         """Mean time from the end of prefill to the first token; infinite in an overload."""
         link, decode = self.link_utilisation(replicas), self.decode(replicas.decode)
         transfer = self.transfer_seconds(self._prompts.mean, link)  # linear in tokens
-        return transfer + decode.itl_mean_seconds + decode.admission_wait.mean_seconds
+        return (
+            transfer
+            + _TO_FIRST_TOKEN * decode.itl_mean_seconds
+            + decode.admission_wait.mean_seconds
+        )
 
     @cached_property
     def least(self) -> PerRole[float]:

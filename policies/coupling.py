@@ -18,7 +18,8 @@ class Solution:
     """The pair to run, what judged it, and what keeps it from being smaller.
 
     `feasible` is False when no pair within the bounds meets the objective, or when less is planned
-    for, because replicas in plenty would not meet it; `shortfall` then says what is missing.
+    for, because replicas in plenty would not meet it, or when no pair can have the ratio asked for;
+    `shortfall` then says what is missing.
     """
 
     replicas: PerRole[int]
@@ -64,7 +65,10 @@ def solve(
         gpus=lattice.gpus(pair),
         capacity=lattice.capacity,
         binding=lattice.binding(pair, feasible=feasible),
-        feasible=feasible and lattice.attainable and not lattice.eased,
+        feasible=feasible
+        and lattice.attainable
+        and not lattice.eased
+        and settings.ratio.allows(pair),
         shortfall=shortfall(lattice, pair, feasible=feasible),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from forecasting.tracker import Tracker
 from policies import guards
 from policies.answers import as_arrived
 from policies.backlog import diagnose
@@ -36,7 +37,7 @@ from policies.level import Levels, levels_of
 from policies.memory import Memory, Sized
 from policies.outlook import follow, told, turn_notes
 from policies.profile import Profile
-from policies.rise import noted
+from policies.rise import called_for, noted
 from policies.sizing import Circumstances, Sizing
 from policies.surge import QueueReading
 from policies.types import (
@@ -124,7 +125,8 @@ class Engine:
             memory, rate, load, shape, observation.window_seconds, now_seconds
         )
         if 0 in current:
-            reason = "a pool stands at 0 replicas: whoever scaled it there must scale it up again"
+            empty = " and ".join(role for role, count in current.items() if count == 0)
+            reason = f"{empty} stands at 0 replicas: whoever scaled it there must scale it up again"
             hold = Hold(HoldReason.SCALED_TO_ZERO, reason)
             return _hold(hold, current, now_seconds), memory
         memory = memory.with_traits(
@@ -132,27 +134,47 @@ class Engine:
             self.settings.arrival_dispersion,
             kv_held_factor(observation, found.decode.ready_replicas, shape, self.profile),
         )
+        unserved = memory.unserved.after(observation, found, memory.step_seconds)
+        memory, observation = replace(memory, unserved=unserved), unserved.taken_from(observation)
         queue = QueueReading.of(observation, found.prefill.ready_replicas, memory.queue)
         memory = self._learn(observation, found, memory, Demand(load=load, shape=shape), queue)
         here = Circumstances(observation, found, queue, levels, memory, self.profile, self.settings)
         sizing = here.size()
         memory = self._with_size(memory, sizing.lasting, current)
         decision = _settled(sizing, self._bounds(sizing, found, observation, memory, cap))
+        asked = called_for(decision.target or current, decision.limiters)
         memory = replace(
             memory,
-            rises=noted(memory.rises, now_seconds, current, decision.target or current),
+            rises=noted(memory.rises, now_seconds, current, asked),
             queue=queue,
         )
-        notes = sizing.notes
+        return self._told(decision, here, sizing, followed, cap), memory
+
+    def _told(
+        self,
+        decision: Decision,
+        here: Circumstances,
+        sizing: Sizing,
+        followed: tuple[Tracker, ...],
+        cap: GpuCap | None,
+    ) -> Decision:
+        """The decision with all that it was made from."""
+        trackers = here.memory.trackers
+        unserved = here.memory.unserved.note
+        notes = (*sizing.notes, unserved) if unserved else sizing.notes
         if cap and Binding.BUDGET in decision.binding:
             notes = (*notes, f"the GPU budget is what the cluster grants: {cap.source}")
-        notes = (*notes, *ratio_notes(self.settings, decision))
-        notes = (*notes, *turn_notes(followed, memory.trackers))
-        forecasts = told(memory.trackers)
-        foresight = Foresight(
-            sizing.solution.capacity, self.profile, here.believed, sizing.now, forecasts
+        notes = (*notes, *ratio_notes(self.settings, decision), *turn_notes(followed, trackers))
+        forecasts, capacity = told(trackers), sizing.solution.capacity
+        foresight = Foresight(capacity, self.profile, here.believed, sizing.now, forecasts)
+        return replace(
+            decision,
+            notes=notes,
+            forecasts=forecasts,
+            foresight=foresight,
+            backlog=sizing.backlog,
+            unserved=here.memory.unserved.leaked,
         )
-        return replace(decision, notes=notes, forecasts=forecasts, foresight=foresight), memory
 
     def _learn(
         self,

@@ -84,19 +84,19 @@ class Witness:
         if not observed or not self._ready.decode:  # a first token takes decode as well
             return None
         capacity, ready = self._as_believed(calibration), self._ready.prefill
-        here = capacity.prefill
+        waits = capacity.prefill.mean_wait_seconds(ready)
+        here = capacity.prefill.without_bursts
         slower = here.slowed(math.exp(_STEP))
         if slower.erlangs > _BUSIEST * ready:
             return None
-        waits = here.wait(ready).mean_seconds
-        in_prefill = waits + here.service_seconds
+        in_prefill = here.mean_seconds(ready)
         predicted = in_prefill + capacity.after_prefill_seconds(self._ready)
         if not math.isfinite(predicted):
             return None
         # Of the TTFT, only the time in prefill moves with what is believed of prefill.
         longer = slower.mean_seconds(ready) - in_prefill
         slope = math.log1p(longer / predicted) / _STEP
-        # One window's wait is as likely half as twice its mean.
+        # One window's wait is as likely half as twice its mean, and bursts make it now and then.
         noise = _TTFT_NOISE + (waits / predicted) ** 2
         return Evidence(math.log(observed / predicted), slope, noise)
 

@@ -193,12 +193,10 @@ def beside_stuck(
     most = supply(found)
 
     def stuck_gpus(role: Role) -> int:
-        limit, kept = (
-            most[role],
-            max(found[role].desired_replicas, settings.roles[role].min_replicas),
-        )
+        limit = most[role]
         if limit is None:
             return 0
+        kept = max(found[role].desired_replicas, settings.roles[role].min_replicas)
         return max(min(wanted[role], kept) - limit, 0) * gpus_per_replica[role]
 
     short, budget = short_of(settings, most), settings.gpu_budget

@@ -203,22 +203,22 @@ def affordable(
 def keep_bounds(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Stay within each role's minimum and maximum."""
     roles = context.settings.roles
-    return (
-        PerRole.of(
-            lambda role: min(max(target[role], roles[role].min_replicas), roles[role].max_replicas)
-        ),
-        "that is beyond the configured minimum and maximum",
+    after = PerRole.of(
+        lambda role: min(max(target[role], roles[role].min_replicas), roles[role].max_replicas)
     )
+    if after == target:
+        return target, ""
+    limits = [f"{each.min_replicas} to {each.max_replicas} {role}" for role, each in roles.items()]
+    return after, f"configured are {' and '.join(limits)} replicas"
 
 
 def keep_floor(target: PerRole[int], context: Context) -> tuple[PerRole[int], str]:
     """Stay at or above what the workload's own controller tolerates."""
-    return (
-        PerRole.of(lambda role: max(target[role], context.floor[role])),
-        "the workload itself tolerates no less than "
-        + " and ".join(f"{least} {role}" for role, least in context.floor.items())
-        + " replicas",
-    )
+    after = target.zip(context.floor).map(max)
+    if after == target:
+        return target, ""
+    floors = " and ".join(f"{least} {role}" for role, least in context.floor.items())
+    return after, f"the workload itself tolerates no less than {floors} replicas"
 
 
 # The order is part of the meaning: what delays a change comes before what may never be broken.

@@ -18,6 +18,7 @@ from policies.demand import Load, Shape
 from policies.rise import NEVER_RISEN, Rises
 from policies.surge import QueueReading
 from policies.types import PerRole
+from policies.unserved import ALL_SERVED, Unserved
 
 VERSION = 1
 _NEVER_HELD = Average(1.0)
@@ -43,7 +44,7 @@ class Memory:
     The trackers follow the loads of `policies.demand.LOADS` and forecast them. `lead_seconds` is
     each role's start-up time as measured; None was never measured. `intent` is a change that was
     begun and is not known to be done. `rises` are the last scale-outs that were decided. `queue` is
-    the newest reading of prefill's queue.
+    the newest reading of prefill's queue, `unserved` what is counted as waiting and no queue.
     Loads are in the profile's own replica-seconds, whatever calibration says of them.
 
     A fresh memory is empty; the engine then starts from the pools it finds.
@@ -58,6 +59,7 @@ class Memory:
     calibration: Calibration = UNCALIBRATED
     arrival_dispersion: Average | None = None
     kv_held_factor: Average = _NEVER_HELD
+    unserved: Unserved = ALL_SERVED
     queue: QueueReading | None = None
     queued_at_seconds: float | None = None
     lead_seconds: PerRole[float | None] = _NEVER_MEASURED

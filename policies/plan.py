@@ -33,7 +33,8 @@ def plan(ahead: Solution, now: Demand, found: PerRole[PoolState]) -> PerRole[int
     included. Where one role is late, the other is not started before it can help: with decode
     ready in 300 s and prefill in 60 s, prefill waits for decode, where decode is what binds.
 
-    A replica counts from the moment it is ready; one asked for is not asked for again. Where
+    Pairs outside the range for the ratio are no way there. A replica counts from the moment it is
+    ready; one asked for is not asked for again. Where
     nothing starts, or no affordable pair meets the objective, there is nothing to weigh, and the
     pair ahead is the plan.
     """
@@ -109,7 +110,11 @@ class _Plan:
             ready = min(math.ceil(self._leads[role] / self._slot_seconds), slots - 1)
             return int(sizes[role][max(pair[role] for pair in path.pairs[: ready + 1])])
 
-        return PerRole.of(first)
+        # Each role is looked at as far as its own start: the two together may be out of the range.
+        together = self._lattice(self._steps(0.0)).ratio.least_above(
+            PerRole.of(first), sizes.map(lambda each: int(each[-1]))
+        )
+        return together or self.ahead.replicas
 
     def _slot_cost(self, slot: int) -> Floats:
         """GPU-seconds of each pair of sizes in a slot, misses included."""
@@ -124,6 +129,7 @@ class _Plan:
         return {}
 
     def _cost(self, lattice: Lattice, able: PerRole[int]) -> Floats:
+        """What each pair of sizes costs in a slot; infinite for those outside the ratio's range."""
         gpus = self._capacity.profile.gpus_per_replica
         held = np.add.outer(self._sizes.prefill * gpus.prefill, self._sizes.decode * gpus.decode)
         allowed = 1.0 - self._capacity.settings.slo.attainment_fraction
@@ -131,6 +137,8 @@ class _Plan:
             [
                 [
                     lattice.required - _attained(lattice, PerRole(prefill, decode), able)
+                    if lattice.ratio.allows(PerRole(prefill, decode))
+                    else math.inf
                     for decode in map(int, self._sizes.decode)
                 ]
                 for prefill in map(int, self._sizes.prefill)

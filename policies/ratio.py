@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from policies.types import PerRole
 
+LEAST_RATIO, MOST_RATIO = 1e-3, 1e3  # beyond these no fleet is meant
+_Ratio = Annotated[float, Field(ge=LEAST_RATIO, le=MOST_RATIO, allow_inf_nan=False)]
 _EXACT = 1e-9  # 3 / 0.3 is a hair more than 10 in floating point, and asks for no 11th replica
 
 
@@ -20,14 +23,12 @@ class RatioRange(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_prefill_per_decode: PositiveFloat | None = Field(
+    min_prefill_per_decode: _Ratio | None = Field(
         default=None,
-        allow_inf_nan=False,
         description="at least so many prefill replicas for each decode replica; unset: no limit",
     )
-    max_prefill_per_decode: PositiveFloat | None = Field(
+    max_prefill_per_decode: _Ratio | None = Field(
         default=None,
-        allow_inf_nan=False,
         description="at most so many prefill replicas for each decode replica; unset: no limit",
     )
 

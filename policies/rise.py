@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policies.types import PerRole, Role
+from policies.types import Limiter, PerRole, Role
 
 # Scale-outs of one role that follow each other within this time are one rise.
 _ONE_RISE_SECONDS = 60.0
@@ -28,6 +28,14 @@ class Rise:
 
 Rises = PerRole[Rise | None]
 NEVER_RISEN: Rises = PerRole(None, None)
+
+
+def called_for(target: PerRole[int], limiters: tuple[Limiter, ...]) -> PerRole[int]:
+    """The target without what the ratio alone has added, which goes when the ratio lets it."""
+    for limiter in limiters:
+        if limiter.name == "keep_ratio":
+            return target.zip(limiter.before).map(min)
+    return target
 
 
 def noted(rises: Rises, now_seconds: float, current: PerRole[int], target: PerRole[int]) -> Rises:

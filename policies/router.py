@@ -193,7 +193,7 @@ def _limits(pool: PoolState, router: RouterSettings) -> tuple[_Bound, ...]:
             "keep_bounds",
             HoldReason.BOUNDS,
             lambda n: min(max(n, router.min_replicas), router.max_replicas),
-            "that is beyond the configured minimum and maximum",
+            f"configured are {router.min_replicas} to {router.max_replicas} replicas",
         ),
         _Bound(
             "keep_floor",

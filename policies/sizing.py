@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_ready
+from policies.backlog import Backlog, Congestion, diagnose, drained, left_when_ready, normal_queue
 from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
@@ -32,7 +32,7 @@ class Sizing:
 
     Of what there is, `kept` are those that a queue needs, whatever the move would give back.
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
-    `now` is the level of the load that is seen, without what waits.
+    `now` is the level of the load that is seen, without what waits; `backlog` is what waits of it.
     """
 
     solution: Solution
@@ -40,6 +40,7 @@ class Sizing:
     kept: PerRole[int]
     lasting: PerRole[int]
     now: Load
+    backlog: PerRole[float]
     notes: tuple[str, ...]
 
 
@@ -118,7 +119,8 @@ class Circumstances:
             planned = solution.replicas
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         told = tuple(note for note in notes if note)
-        return Sizing(solution, planned, self._kept(planned), lasting, seen.now, told)
+        kept = self._kept(planned)
+        return Sizing(solution, planned, kept, lasting, seen.now, waiting.requests, told)
 
     def _surely(self, planned: PerRole[int], solution: Solution) -> PerRole[int]:
         """What is planned, and of what that would give back, no more than is surely right.
@@ -153,16 +155,18 @@ class Circumstances:
         """Nothing less than there is of a role that has a queue to work off.
 
         What a replica asked for now would find of the queue is nothing when those on their way are
-        enough; they are enough only as long as none of them is cancelled.
+        enough; they are enough only as long as none of them is cancelled. A queue in front of
+        prefill that decode holds up is no reason for more prefill, but is there still when decode
+        has grown: then what was cancelled is missed.
         """
-        waiting = self._standing
-        if waiting.calm:
-            return planned
+        in_front = self.observation.waiting_requests.prefill or 0.0
+        normal = normal_queue(self.observation, self.settings)
+        queued = PerRole(in_front > normal, not self._standing.calm)
         return PerRole.of(
             lambda role: (
-                planned[role]
-                if role is Role.PREFILL and waiting.congestion is not Congestion.NONE
-                else max(planned[role], self.pools[role].desired_replicas)
+                max(planned[role], self.pools[role].desired_replicas)
+                if queued[role]
+                else planned[role]
             )
         )
 

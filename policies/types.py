@@ -325,6 +325,10 @@ class Decision:
 
     `foresight` predicts for any pair, under what was known at the time; None when nothing was
     sized. It is asked only where a decision is shown, because it takes longer than to decide.
+
+    `backlog` are the requests beyond a normal queue that ready and starting replicas will not have
+    worked off when one asked for now could help. `unserved` are counted as waiting, but no queue
+    (policies/unserved.py). None when nothing was sized.
     """
 
     decided_at_seconds: float
@@ -337,6 +341,8 @@ class Decision:
     limiters: tuple[Limiter, ...] = ()
     notes: tuple[str, ...] = ()
     forecasts: tuple[LoadForecast, ...] = ()
+    backlog: PerRole[float] | None = None
+    unserved: PerRole[float] | None = None
 
     @property
     def changes(self) -> bool:

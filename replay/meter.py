@@ -85,6 +85,7 @@ class Meter:
             waiting_requests=snapshot.waiting_requests.map(float),
             running_requests=snapshot.running_requests.map(float),
             kv_usage_fraction=snapshot.kv_usage_fraction,
+            kv_usage_max_fraction=snapshot.kv_usage_max_fraction,
             kv_transfer_backlog_requests=float(
                 snapshot.transfers_waiting + snapshot.transfers_running
             ),

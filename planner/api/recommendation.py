@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from planner.api.schemas import Answer, Expectation, Margins, Needed, Number, Replicas
 from planner.explain import expectations, reasons
@@ -14,6 +14,7 @@ from policies.coupling import Solution
 from policies.foresight import Foresight
 from policies.lengths import Lengths
 from policies.profile import Profile
+from policies.ratio import RatioRange
 from policies.recommend import recommend
 from policies.types import Binding, Prospect
 
@@ -49,6 +50,19 @@ class Objective(_Question):
         return slo.model_copy(update=self.model_dump(exclude_none=True))
 
 
+class AskedRatio(RatioRange):
+    """Bounds on prefill replicas per decode replica, instead of the service's own.
+
+    Ends in the wrong order are a question that has an answer: no pair is within them.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AskedRatio:
+        return self
+
+
 class RecommendRequest(_Question):
     """A steady load to size both pools for."""
 
@@ -63,6 +77,7 @@ class RecommendRequest(_Question):
                     "output_tokens": 250,
                     "slo": {"ttft_seconds": 1, "itl_seconds": 0.03},
                     "gpu_budget": 8,
+                    "ratio": {"max_prefill_per_decode": 2},
                 },
             ]
         }
@@ -78,13 +93,17 @@ class RecommendRequest(_Question):
     gpu_budget: Gpus | None = Field(
         default=None, description="most GPUs for both roles; default: the service's budget"
     )
+    ratio: AskedRatio = Field(
+        default=AskedRatio(), description="prefill per decode; default: the service's range"
+    )
 
     def settings_over(self, settings: PolicySettings) -> PolicySettings:
-        """The service's settings with this question's own objective and budget."""
+        """The service's settings with this question's own objective, budget and ratio."""
         return settings.model_copy(
             update={
                 "slo": self.slo.over(settings.slo),
                 "gpu_budget": self.gpu_budget or settings.gpu_budget,
+                "ratio": self.ratio if self.ratio.limits else settings.ratio,
             }
         )
 

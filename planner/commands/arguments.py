@@ -29,6 +29,18 @@ def up_to(most: float) -> Callable[[str], float]:
     return read
 
 
+def within(least: float, most: float) -> Callable[[str], float]:
+    """A reader of numbers no less than one and no more than the other."""
+
+    def read(text: str) -> float:
+        value = positive(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not from {least:g} to {most:g}")
+        return value
+
+    return read
+
+
 def share(text: str) -> float:
     """Read a share, above 0 and below 1."""
     value = _number(text)

@@ -12,19 +12,21 @@ from planner.api.recommendation import (
     MOST_TOKENS,
     Recommendation,
 )
-from planner.commands.arguments import positive_int, share, up_to
+from planner.commands.arguments import positive_int, share, up_to, within
 from planner.config import DEFAULT_PROFILE, load_profile
+from planner.errors import UserError
 from planner.explain import expectations, reasons
 from policies.config import PolicySettings, Slo
 from policies.coupling import Solution
 from policies.foresight import Foresight
 from policies.lengths import Lengths
+from policies.ratio import LEAST_RATIO, MOST_RATIO, RatioRange
 from policies.recommend import recommend
 from policies.types import Prospect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The load, the objective and the budget."""
+    """The load, the objective, the budget and the ratio."""
     slo = Slo()
     add = parser.add_argument
     load = partial(add, required=True, metavar="N")
@@ -54,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of requests that must meet both (default %(default)s)",
     )
     add("--gpu-budget", type=positive_int, metavar="N", help="most GPUs for both pools together")
+    ratio = partial(add, type=within(LEAST_RATIO, MOST_RATIO), metavar="RATIO")
+    ratio("--min-prefill-per-decode", help="least prefill replicas per decode replica")
+    ratio("--max-prefill-per-decode", help="most prefill replicas per decode replica")
     add(
         "--profile",
         default=DEFAULT_PROFILE,
@@ -71,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         itl_seconds=args.itl,
         attainment_fraction=args.attainment,
     )
-    settings = PolicySettings(slo=slo, gpu_budget=args.gpu_budget)
+    settings = PolicySettings(slo=slo, gpu_budget=args.gpu_budget, ratio=_ratio(args))
     solution = recommend(
         profile,
         settings,
@@ -85,6 +90,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_text(solution, prospect, profile.name))
     return 0 if solution.feasible else 1
+
+
+def _ratio(args: argparse.Namespace) -> RatioRange:
+    least, most = args.min_prefill_per_decode, args.max_prefill_per_decode
+    if least is not None and most is not None and least > most:
+        raise UserError(
+            f"--min-prefill-per-decode {least:g} is above --max-prefill-per-decode {most:g}"
+        )
+    return RatioRange(min_prefill_per_decode=least, max_prefill_per_decode=most)
 
 
 def _text(solution: Solution, prospect: Prospect, profile: str) -> str:

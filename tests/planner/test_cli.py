@@ -12,6 +12,9 @@ from planner.__main__ import COMMANDS, main
 HEAVY = ("numpy", "pandas", "scipy", "pydantic", "aiohttp", "kubernetes", "statsmodels", "plotly")
 
 
+LOAD = ["--requests-per-second", "60", "--input-tokens", "2000", "--output-tokens", "300"]
+
+
 def planner(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "planner", *arguments],
@@ -73,6 +76,14 @@ def test_the_version_is_the_distribution_s() -> None:
         pytest.param(["recommend", "--attainment", "99"], "'99' is not a share", id="a-percentage"),
         pytest.param(["recommend", "--input-tokens", "1e300"], "is above 1e+07", id="beyond-any"),
         pytest.param(["recommend", "--input-cv", "1e300"], "is above 10", id="spread"),
+        pytest.param(
+            ["recommend", *LOAD, "--min-prefill-per-decode", "1e300"], "from 0.001", id="ratio"
+        ),
+        pytest.param(
+            ["recommend", *LOAD, "--min-prefill-per-decode=3", "--max-prefill-per-decode=2"],
+            "--min-prefill-per-decode 3 is above --max-prefill-per-decode 2",
+            id="ratio-in-the-wrong-order",
+        ),
         pytest.param(["run", "-c", "no/such.yaml"], "cannot read no/such.yaml", id="no-such-file"),
     ],
 )
@@ -93,9 +104,6 @@ def test_a_service_without_metrics_says_what_is_missing(
     path.write_text("mode: act\n")
     assert main(["run", "-c", str(path)]) == 2
     assert f"{path}, line 1: metrics is missing" in capsys.readouterr().err
-
-
-LOAD = ["--requests-per-second", "60", "--input-tokens", "2000", "--output-tokens", "300"]
 
 
 def test_recommend_prints_the_pair_and_what_binds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +139,18 @@ def test_recommend_beyond_the_budget_says_so_and_exits_1(
     out = capsys.readouterr().out
     assert "short of the objective" in out
     assert "one prefill replica more (1 GPU) would raise the demand served" in out
+
+
+def test_recommend_keeps_a_ratio_and_says_where_it_binds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long_prompts = ["--requests-per-second", "60", "--input-tokens", "4000", "--output-tokens"]
+    options = ["recommend", *long_prompts, "50", "--max-prefill-per-decode", "2", "--json"]
+    assert main(options) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["replicas"]["prefill"] <= 2 * answer["replicas"]["decode"]
+    assert "ratio" in answer["binding"]
+    assert "bound by the ratio of the roles" in answer["explanation"]
 
 
 def test_what_grows_without_bound_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:

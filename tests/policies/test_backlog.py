@@ -49,6 +49,16 @@ NORMAL = 20.0  # 20 requests/s that wait for half of the 2 s TTFT objective
         pytest.param(
             {
                 "kv_transfer_backlog_requests": 300.0,
+                "kv_usage_fraction": 0.75,
+                "kv_usage_max_fraction": 1.0,
+            },
+            Congestion.DECODE_SPACE,
+            (0, 300 - NORMAL),
+            id="one-of-four-replicas-has-just-come-and-is-empty",
+        ),
+        pytest.param(
+            {
+                "kv_transfer_backlog_requests": 300.0,
                 "kv_usage_fraction": 0.98,
                 "waiting_requests": PerRole(500.0, 0.0),
             },

@@ -14,6 +14,7 @@ from policies.lengths import Lengths
 from policies.memory import Memory
 from policies.outlook import tracker_settings, turn_notes
 from policies.profile import builtin
+from policies.ratio import RatioRange
 from policies.types import (
     HoldReason,
     Observation,
@@ -190,9 +191,18 @@ def test_a_backlog_is_worked_off_by_both_roles():
     decision, _ = ENGINE.decide(queued, pools(3, 1), Memory(), 0.0)
     assert decision.target.prefill > calm.target.prefill
     assert decision.target.decode > calm.target.decode
+    assert calm.backlog == PerRole(0.0, 0.0)
+    assert decision.backlog.prefill > 1000
 
 
-def test_nothing_on_its_way_to_a_queue_is_cancelled():
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(0.0, id="nothing behind prefill"),
+        pytest.param(300.0, id="decode holds it up, for now"),
+    ],
+)
+def test_nothing_on_its_way_to_a_queue_is_cancelled(behind):
     """Nine replicas are starting for 3,000 requests: with them the queue will be gone in time."""
     engine = Engine(
         PROFILE, PolicySettings(guards=Guards(scale_in_window_seconds=0, scale_in_slot_seconds=0))
@@ -201,11 +211,13 @@ def test_nothing_on_its_way_to_a_queue_is_cancelled():
         PoolState(desired_replicas=12, ready_replicas=3, starting_ages_seconds=(60.0,) * 9),
         PoolState(desired_replicas=2, ready_replicas=2),
     )
-    queued = seen(0, 20.0, waiting_requests=PerRole(3000.0, 0.0))
+    queued = seen(0, 20.0, waiting_requests=PerRole(3000.0, behind), kv_usage_fraction=0.95)
     decision, _ = engine.decide(queued, on_their_way, Memory(), 0.0)
     assert decision.target.prefill == 12
     kept = next(limiter for limiter in decision.limiters if limiter.name == "keep_for_queue")
     assert kept.before.prefill < kept.after.prefill == 12
+    assert decision.backlog.prefill == 0.0
+    assert (decision.backlog.decode > 0.0) == (behind > 0.0)
     assert "a queue to work off" in kept.why
     calm = seen(0, 20.0)
     assert engine.decide(calm, on_their_way, Memory(), 0.0)[0].target.prefill < 12
@@ -354,6 +366,19 @@ def test_the_last_replica_of_a_scale_out_stays_for_ten_minutes():
     assert min(held) == before + 1
     assert any(limiter.name == "hold_rise" for each in decisions for limiter in each.limiters)
     assert decisions[-1].target.prefill == before
+
+
+def test_what_the_ratio_added_goes_with_what_it_was_added_for():
+    """A window holds 9 prefill replicas, and these 3 decode replicas where 1 would do."""
+    four = RatioRange(max_prefill_per_decode=4.0)
+    engine = Engine(PROFILE, PolicySettings(ratio=four))
+    decisions = play(engine, [2.0] * 50, PerRole(9, 1))
+    sizes = [decision.target for decision in decisions]
+    assert sizes[0] == PerRole(9, 3)
+    assert "keep_ratio" in {limiter.name for limiter in decisions[0].limiters}
+    given_back = next(place for place, size in enumerate(sizes) if size.prefill < 9)
+    assert sizes[given_back] == PerRole(1, 1)
+    assert 300.0 <= given_back * 15.0 <= 360.0
 
 
 def test_when_traffic_stops_the_long_answers_that_remain_call_for_nothing():

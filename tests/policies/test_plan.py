@@ -1,6 +1,8 @@
 """The first move of the plan: what is worth a start, what is kept, and who waits for whom."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policies.config import PolicySettings, RoleSettings
 from policies.coupling import solve
@@ -8,6 +10,7 @@ from policies.demand import Demand, Shape
 from policies.lengths import Lengths
 from policies.plan import plan
 from policies.profile import builtin
+from policies.ratio import RatioRange
 from policies.types import PerRole, PoolState
 
 PROFILE = builtin("llama-3-70b-h100-fp8-tp2")
@@ -84,6 +87,37 @@ def test_a_role_that_is_early_waits_for_the_late_one_that_binds():
     move = plan(ahead, demand(80.0), pools(PerRole(4, 1)))
     assert move == PerRole(4, ahead.replicas.decode)
     assert ahead.replicas.prefill > 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rates=st.tuples(st.floats(5.0, 120.0), st.floats(1.0, 2.0)),
+    leads=st.tuples(st.sampled_from([60.0, 300.0]), st.sampled_from([60.0, 300.0])),
+    current=st.builds(PerRole, st.integers(1, 12), st.integers(1, 12)),
+    ends=st.sampled_from([(None, 1.0), (1.5, None), (1.0, 2.0), (1.2, 1.3)]),
+)
+def test_the_first_move_is_within_the_range_for_the_ratio(rates, leads, current, ends):
+    within = PolicySettings(
+        prefill=RoleSettings(startup_seconds=leads[0]),
+        decode=RoleSettings(startup_seconds=leads[1]),
+        ratio=RatioRange(min_prefill_per_decode=ends[0], max_prefill_per_decode=ends[1]),
+    )
+    ahead = solve(demand(rates[0] * rates[1]), PROFILE, within, current)
+    move = plan(ahead, demand(rates[0]), pools(current))
+    assert within.ratio.allows(move)
+
+
+def test_a_role_that_is_early_comes_as_far_as_the_ratio_asks():
+    """As above, but no decode replica may stand without a prefill replica beside it."""
+    late = PolicySettings(
+        prefill=RoleSettings(startup_seconds=60),
+        decode=RoleSettings(startup_seconds=300),
+        ratio=RatioRange(min_prefill_per_decode=3.0),
+    )
+    ahead = solve(demand(80.0), PROFILE, late)
+    move = plan(ahead, demand(80.0), pools(PerRole(4, 1)))
+    assert move.decode == ahead.replicas.decode
+    assert move.prefill >= 3 * move.decode > 4
 
 
 def test_where_nothing_meets_the_objective_the_best_pair_is_the_plan():

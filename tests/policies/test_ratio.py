@@ -139,6 +139,14 @@ def test_a_guard_gives_back_no_more_of_one_role_than_the_other_allows():
             "no pair of 1 to 2 prefill and 1 to 64 decode replicas has 3 or more prefill",
             id="no pair within the bounds",
         ),
+        pytest.param(
+            {"ratio": {"min_prefill_per_decode": 1e308}}, "less than or equal to 1000", id="huge"
+        ),
+        pytest.param(
+            {"ratio": {"max_prefill_per_decode": 1e-308}},
+            "greater than or equal to 0.001",
+            id="tiny",
+        ),
     ],
 )
 def test_a_range_that_no_pair_can_have_is_refused(settings_of, words):
@@ -157,6 +165,7 @@ def test_a_range_beyond_the_budget_is_set_aside_and_told():
     free = limits.model_copy(update={"ratio": RatioRange()})
     assert solution.replicas == solve(demand(40.0), PROFILE, free).replicas
     assert "no pair within bounds and budget has no more than 0.5 prefill" in solution.shortfall
+    assert not solution.feasible
 
 
 def test_a_replica_that_the_ratio_asks_for_is_not_called_spare():

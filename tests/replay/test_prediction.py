@@ -69,6 +69,35 @@ def test_predicted_attainment_agrees_with_the_plant(rate, prompt, answer, size):
 
 
 @pytest.mark.parametrize(
+    ("rate", "prompt", "answer", "size"),
+    [
+        pytest.param(4, 600, 200, PerRole(1, 1), id="short-prompts-hardly-any-wait"),
+        pytest.param(11, 600, 200, PerRole(1, 2), id="short-prompts-share-iterations"),
+        pytest.param(33, 600, 200, PerRole(3, 3), id="three-replicas-half-busy"),
+        pytest.param(15, 1500, 100, PerRole(3, 3), id="chat"),
+        pytest.param(40, 1500, 100, PerRole(8, 8), id="eight-replicas"),
+        pytest.param(8, 3000, 120, PerRole(3, 2), id="long-prompts"),
+    ],
+)
+def test_the_mean_ttft_that_calibration_compares_with_is_that_of_the_plant(
+    rate, prompt, answer, size
+):
+    """A tenth of bias would be learnt as a tenth of speed, and paid for in replicas."""
+    requests = poisson(rate, prompt, answer, seconds=3000)
+    shape = Shape(
+        prompt_tokens=Lengths.from_samples(requests.input_tokens),
+        prefix_hit_fraction=0.0,
+        output_tokens=Lengths.from_samples(requests.output_tokens),
+    )
+    capacity = Capacity(PROFILE, SETTINGS, Demand(load=shape.load_of(PROFILE, rate), shape=shape))
+    predicted = capacity.prefill.mean_seconds(size.prefill) + capacity.after_prefill_seconds(size)
+    fleet = fleet_of(requests, size, PerRole(1.0, 1.0))
+    fleet.advance(3000)
+    seen = fleet.tally.ttft_seconds
+    assert predicted == pytest.approx(seen.sum / seen.count, rel=0.1)
+
+
+@pytest.mark.parametrize(
     ("egress", "ingress"),
     [
         pytest.param(3e9, 40e9, id="slow-cards-at-prefill"),

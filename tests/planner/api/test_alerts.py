@@ -38,6 +38,8 @@ HEALTHY = {
     'desired_replicas{role="decode"}': "3x60",
     'expected_attainment_fraction{demand="now"}': "0.999x60",
     "slo_attainment_fraction": "0.99x60",
+    'backlog_requests{role="prefill"}': "0x60",
+    'unserved_requests{role="prefill"}': "0x60",
     'binding{constraint="ttft"}': "1x60",
     'binding{constraint="budget"}': "0x60",
     'binding{constraint="infeasible_slo"}': "0x60",
@@ -92,6 +94,9 @@ def check(folder: Path, series: dict[str, str], firing: set[str]) -> None:
         pytest.param(SHORT, id="short-and-growing"),
         pytest.param(LATE | STARTING, id="late-while-replicas-start"),
         pytest.param(LATE | SHORT, id="late-as-expected"),
+        pytest.param(
+            {'backlog_requests{role="prefill"}': "0x40 900x20"}, id="a-queue-while-replicas-start"
+        ),
     ],
 )
 def test_none_fires_while_nothing_is_to_be_done(tmp_path, series):
@@ -109,6 +114,8 @@ FIRED = {
     "PlannerPoolAtZero": {HELD % "scaled_to_zero": "_x30 1+6x60"},
     "PlannerReplicasNotReady": {'ready_replicas{role="decode"}': "3x10 2x50"},
     "PlannerShortOfGpus": {'binding{constraint="budget"}': "1x60"} | SHORT,
+    "PlannerCongested": {'backlog_requests{role="prefill"}': "0x30 40x30"},
+    "PlannerSeesNoQueue": {'unserved_requests{role="prefill"}': "0x10 1x50"},
     "PlannerObjectiveOutOfReach": {'binding{constraint="infeasible_slo"}': "1x60"},
     "PlannerMispredicts": LATE,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -10,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from planner.api.app import make_app
 from policies.foresight import Foresight
 from policies.lengths import Lengths
+from policies.ratio import RatioRange
 from policies.recommend import recommend
 
 PATH = "/api/v1/recommend"
@@ -76,6 +78,21 @@ async def test_a_budget_too_small_is_kept_and_what_is_missing_is_said(client):
     assert "would be needed" in answer["shortfall"]
 
 
+async def test_a_ratio_of_its_own_goes_before_the_service_s(view):
+    service = view.settings.model_copy(update={"ratio": RatioRange(min_prefill_per_decode=2.5)})
+    async with TestClient(TestServer(make_app(replace(view, settings=service)))) as client:
+        usual = (await ask(client, **LOAD))["replicas"]
+        own = (await ask(client, **LOAD, ratio={"max_prefill_per_decode": 0.5}))["replicas"]
+        none_has = await ask(client, **LOAD, ratio={"min_prefill_per_decode": 1000})
+        ends = {"min_prefill_per_decode": 3, "max_prefill_per_decode": 2}
+        none_can = await ask(client, **LOAD, ratio=ends)
+    assert usual["prefill"] >= 2.5 * usual["decode"]
+    assert own["prefill"] <= 0.5 * own["decode"]
+    assert none_has["feasible"] is False
+    assert "no pair within bounds and budget has 1000 or more prefill" in none_has["shortfall"]
+    assert "has 3 or more and no more than 2 prefill" in none_can["shortfall"]
+
+
 @pytest.mark.parametrize(
     ("change", "field", "right"),
     [
@@ -89,6 +106,18 @@ async def test_a_budget_too_small_is_kept_and_what_is_missing_is_said(client):
             {"slo": {"attainment_fraction": 99}}, "slo.attainment_fraction", "1", id="percent"
         ),
         pytest.param({"slo": {"ttft": 1}}, "slo.ttft", "fields are ttft_seconds, ", id="no-unit"),
+        pytest.param(
+            {"ratio": {"max": 2}},
+            "ratio.max",
+            "fields are min_prefill_per_decode, ",
+            id="ratio-end",
+        ),
+        pytest.param(
+            {"ratio": {"min_prefill_per_decode": "3"}},
+            "ratio.min_prefill_per_decode",
+            "number",
+            id="ratio-in-words",
+        ),
         pytest.param({"rps": 3}, "rps", "requests_per_second, input_tokens", id="unknown-field"),
         pytest.param({"output_tokens": None}, "output_tokens", "number", id="null"),
     ],
