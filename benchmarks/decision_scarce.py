@@ -89,7 +89,7 @@ def small(place: Place) -> Profile:
     contender = CONTENDERS[COUPLED]
     scene.play(contender.make(scene, contender.knobs()), on_step=see)
     decode = scene.profile.decode
-    smaller = {"kv_capacity_tokens": decode.kv_capacity_tokens * fullest / NEAR}
+    smaller = {"kv_capacity_tokens": round(decode.kv_capacity_tokens * fullest / NEAR)}
     return scene.profile.model_copy(update={"decode": decode.model_copy(update=smaller)})
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.lengths import Lengths
+from replay.buckets import DYNAMO, SGLANG, VLLM
 
 
 @given(st.floats(1, 1e5), st.floats(0.05, 3))
@@ -11,15 +12,44 @@ def test_a_stand_in_distribution_keeps_the_mean(mean, cv):
     assert Lengths.lognormal(mean, cv).mean == pytest.approx(mean)
 
 
-def test_buckets_become_midpoints_moved_to_the_exact_mean():
-    lengths = Lengths.from_buckets([100, 210, float("inf")], [50, 50, 0], mean_tokens=120)
-    assert lengths.mean == pytest.approx(120)
-    assert lengths.weights == (0.5, 0.5)
-    assert lengths.tokens[1] / lengths.tokens[0] == pytest.approx(155 / 50)
+@pytest.mark.parametrize("layout", [DYNAMO, VLLM, SGLANG], ids=["dynamo", "vllm", "sglang"])
+@pytest.mark.parametrize("mean", [300.0, 1500.0, 3000.0])
+def test_buckets_tell_the_moments_that_sizing_takes(layout, mean):
+    random = np.random.default_rng(0)
+    samples = random.lognormal(np.log(mean) - np.log(2) / 2, np.sqrt(np.log(2)), 20_000)
+    edges = (*layout.input_tokens, np.inf)
+    counts, _ = np.histogram(samples, (-1.0, *edges))
+    found = Lengths.from_buckets(edges, counts.tolist(), samples.mean()).moments
+    true = Lengths.from_samples(samples).moments
+    assert found[0] == pytest.approx(samples.mean())
+    assert found[1] == pytest.approx(true[1], rel=0.1)
+    assert found[2] == pytest.approx(true[2], rel=0.2)
+    assert found[3] == pytest.approx(true[3], rel=0.5)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.booleans())
+def test_buckets_stay_within_their_edges(counts, endless):
+    edges = [0.0, *(100.0 * 2**i for i in range(len(counts) - 1))]
+    last = [np.inf] if endless else [edges[-1] * 2 or 100.0]
+    lengths = Lengths.from_buckets([*edges[1:], *last], counts)
+    if lengths is None:
+        assert sum(counts) == 0
+        return
+    filled = [i for i, count in enumerate(counts) if count]
+    most = last[0] if filled[-1] == len(counts) - 1 else edges[filled[-1] + 1]
+    assert edges[filled[0]] <= lengths.tokens[0]
+    assert lengths.tokens[-1] <= (most if np.isfinite(most) else max(2 * edges[-1], 1.0))
 
 
 def test_the_overflow_bucket_stands_above_its_edge():
-    assert Lengths.from_buckets([100, float("inf")], [0, 10]).tokens == (150.0,)
+    (tokens,) = Lengths.from_buckets([100, float("inf")], [0, 10]).tokens
+    assert 100 < tokens < 200
+
+
+def test_lengths_that_share_a_bucket_may_all_be_the_same():
+    assert Lengths.from_buckets([100, 200, 500], [0, 10, 0], 128.0).tokens == pytest.approx(
+        (128.0,)
+    )
 
 
 def test_empty_histograms_are_unknown_and_not_zero():
