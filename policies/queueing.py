@@ -82,11 +82,23 @@ class Wait(NamedTuple):
         a, b, least_seconds = self.rate_per_second, other.rate_per_second, self.least_seconds
         if self.endless or other.endless:
             return lambda seconds: max(self.tail(seconds), other.tail(seconds))
-        if math.isclose(a, b, rel_tol=1e-6):
-            b *= 1 + 1e-6  # the form above is continuous there, but divides by b - a
         this, that = self.probability, other.probability
-        only_that, both = (1.0 - this) * that, this * that / (b - a)
-        this += both * b - this * that  # all that is in proportion to exp(-a t)
+        both, only_this, only_that = this * that, this * (1.0 - that), (1.0 - this) * that
+        if math.isclose(a, b, rel_tol=1e-6):
+            # The form above divides by b - a; two equal rates give (1 + a t) exp(-a t).
+            rate = (a + b) / 2
+
+            def alike(seconds: float) -> float:
+                if seconds < 0.0:
+                    return 1.0
+                beyond = max(seconds - least_seconds, 0.0)
+                in_sequence = both * (1.0 + rate * beyond) * math.exp(-rate * beyond)
+                alone = only_this * math.exp(-a * beyond) + only_that * math.exp(-b * seconds)
+                return in_sequence + alone
+
+            return alike
+        both /= b - a
+        this = only_this + both * b  # all that is in proportion to exp(-a t)
 
         def late(seconds: float) -> float:
             if seconds < 0.0:

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies.queueing import ENDLESS_WAIT, NO_WAIT, Wait, batch_at_most, erlang_c, wait_of_pool
@@ -106,6 +106,7 @@ waits = st.builds(Wait, st.floats(0, 1), rates, st.floats(0, 2)) | st.just(ENDLE
 
 
 @given(waits, waits, st.builds(Wait, st.floats(0, 1), rates, st.just(0.0)) | st.just(ENDLESS_WAIT))
+@example(Wait(0.5, 1.0, 1.0), Wait(0.5, 0.5, 1.0), Wait(1.0, 0.5, 0.0))  # two equal rates
 def test_a_wait_within_another_is_never_later_after_a_third(one, other, third):
     if one.within(other):
         late, later = one.after(third), other.after(third)
