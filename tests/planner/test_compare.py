@@ -108,7 +108,7 @@ def test_knobs_reach_their_policy(trace, capsys):
 
 
 def test_a_policy_sees_the_fleet_through_a_stack(trace, capsys):
-    argv = ["compare", trace, "--policies", "coupled,bound", "--rate-scale", "5", "--json"]
+    argv = ["compare", trace, "--policies", "coupled,bound", "--rate-scale", "20", "--json"]
     plain = told(capsys, *argv)
     seen = told(capsys, *argv, "--through", "sglang", "--scrape-seconds", "20")
     assert "seen through sglang, scraped every 20 s" in seen["configuration"]

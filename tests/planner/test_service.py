@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 
 import aiohttp
 import pytest
@@ -61,7 +62,11 @@ async def test_a_busy_port_is_the_user_s_to_mend() -> None:
 
 
 @pytest.mark.parametrize("one", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_cancels_the_work_and_lets_it_clean_up(one: signal.Signals) -> None:
+async def test_a_signal_cancels_the_work_and_lets_it_clean_up(
+    one: signal.Signals, request: pytest.FixtureRequest
+) -> None:
+    # Under nohup the tests themselves ignore a hangup.
+    request.addfinalizer(partial(signal.signal, one, signal.signal(one, signal.SIG_DFL)))
     cleaned = asyncio.Event()
 
     async def work() -> None:
