@@ -27,7 +27,15 @@ _LEAST = 0.005
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to forecast, how far ahead, how surely."""
-    plan = Plan(forecasters=())
+    _add_series(parser)
+    _add_plan(parser, Plan(forecasters=()))
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--html", type=output_file, metavar="FILE", help="write the fan charts as one page"
+    )
+
+
+def _add_series(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "recordings",
@@ -65,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=60.0,
         help="with --prometheus: length of a cell (default %(default)s)",
     )
+
+
+def _add_plan(parser: argparse.ArgumentParser, plan: Plan) -> None:
+    add = parser.add_argument
     add(
         "--lead",
         type=positive,
@@ -98,8 +110,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,...",
         help="names separated by commas (default: all that are installed)",
     )
-    add("--json", action="store_true", help="print one JSON object")
-    add("--html", type=output_file, metavar="FILE", help="write the fan charts as one page")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -35,6 +35,14 @@ def poisson(rate: float, input_mean: float, output_mean: float, seconds: float) 
     return Requests(arrivals, lengths(input_mean, 1.0), lengths(output_mean, 0.8), np.zeros(count))
 
 
+def shape_of(requests: Requests) -> Shape:
+    return Shape(
+        prompt_tokens=Lengths.from_samples(requests.input_tokens),
+        prefix_hit_fraction=0.0,
+        output_tokens=Lengths.from_samples(requests.output_tokens),
+    )
+
+
 def fleet_of(
     requests: Requests, size: PerRole[int], slowness: PerRole[float], profile: Profile = PROFILE
 ) -> Fleet:
@@ -56,11 +64,7 @@ def fleet_of(
 )
 def test_predicted_attainment_agrees_with_the_plant(rate, prompt, answer, size):
     requests = poisson(rate, prompt, answer, seconds=1500)
-    shape = Shape(
-        prompt_tokens=Lengths.from_samples(requests.input_tokens),
-        prefix_hit_fraction=0.0,
-        output_tokens=Lengths.from_samples(requests.output_tokens),
-    )
+    shape = shape_of(requests)
     demand = Demand(load=shape.load_of(PROFILE, rate), shape=shape)
     predicted = Capacity(PROFILE, SETTINGS, demand).expect(size)
     score = run(fleet_of(requests, size, PerRole(1.0, 1.0)), Static(size), tick_seconds=15)
@@ -84,11 +88,7 @@ def test_the_mean_ttft_that_calibration_compares_with_is_that_of_the_plant(
 ):
     """A tenth of bias would be learnt as a tenth of speed, and paid for in replicas."""
     requests = poisson(rate, prompt, answer, seconds=3000)
-    shape = Shape(
-        prompt_tokens=Lengths.from_samples(requests.input_tokens),
-        prefix_hit_fraction=0.0,
-        output_tokens=Lengths.from_samples(requests.output_tokens),
-    )
+    shape = shape_of(requests)
     capacity = Capacity(PROFILE, SETTINGS, Demand(load=shape.load_of(PROFILE, rate), shape=shape))
     predicted = capacity.prefill.mean_seconds(size.prefill) + capacity.after_prefill_seconds(size)
     fleet = fleet_of(requests, size, PerRole(1.0, 1.0))
@@ -108,11 +108,7 @@ def test_predicted_attainment_agrees_with_the_plant_where_cards_differ(egress, i
     size, requests = PerRole(6, 2), poisson(20, 3000, 120, seconds=1500)
     cards = {"bytes_per_second": egress, "ingress_bytes_per_second": ingress}
     profile = PROFILE.model_copy(update={"transfer": PROFILE.transfer.model_copy(update=cards)})
-    shape = Shape(
-        prompt_tokens=Lengths.from_samples(requests.input_tokens),
-        prefix_hit_fraction=0.0,
-        output_tokens=Lengths.from_samples(requests.output_tokens),
-    )
+    shape = shape_of(requests)
     demand = Demand(load=shape.load_of(profile, 20), shape=shape)
     capacity = Capacity(profile, SETTINGS, demand)
     assert 0.5 < capacity.link_utilisation(size) < 0.8
