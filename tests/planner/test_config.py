@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.config import Config, load, load_for_replay, load_profile
-from planner.doubts import doubts
+from planner.config import Config, load, load_profile
 from planner.errors import UserError
 from policies.config import PolicySettings
 from policies.profile import builtin, builtin_names
@@ -357,44 +356,6 @@ def test_the_committed_schema_is_the_current_one() -> None:
     assert committed == Config.model_json_schema(), "run: planner schema > docs/config.schema.json"
 
 
-EVENTS = """start,end,multiplier,floor
-2026-11-27T08:00:00+01:00,2026-11-27T20:00:00+01:00,3,
-2026-12-01,2026-12-02,,40
-"""
-
-
-@pytest.fixture
-def with_events(tmp_path):
-    """A replay's configuration that names an events file with this text."""
-
-    def write(text):
-        path = tmp_path / "planner.yaml"
-        path.write_text("policy: {forecast: {events_file: events.csv}}\n")
-        (tmp_path / "events.csv").write_text(text)
-        return path
-
-    return write
-
-
-def test_an_events_file_beside_the_configuration_is_read(with_events):
-    first, second = load_for_replay(with_events(EVENTS)).policy.forecast.events
-    assert first.multiplier == 3.0
-    assert first.start.timestamp() == 1795762800.0
-    assert second.floor_requests_per_second == 40.0
-
-
-def test_a_wrong_line_in_an_events_file_is_named(with_events):
-    with pytest.raises(UserError, match=r"events.csv: event 3 .*noon"):
-        load_for_replay(with_events(EVENTS + "noon,2026-12-02,2,\n"))
-
-
-def test_an_events_file_that_is_not_there_is_named(with_events):
-    path = with_events(EVENTS)
-    (path.parent / "events.csv").unlink()
-    with pytest.raises(UserError, match=r"events\.csv: No such file"):
-        load_for_replay(path)
-
-
 ABSURD = [
     ("tick_seconds: 86400", "tick_seconds is 86400; it must be less than or equal to 600"),
     ("tick_seconds: 1e-6", "tick_seconds is 1e-06; it must be greater than or equal to 0.1"),
@@ -413,35 +374,3 @@ def test_an_absurd_setting_is_refused_with_what_is_right(tmp_path: Path, text: s
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, f"{text}\n{NEEDED}"))
     assert said in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("was", "now", "said"),
-    [
-        pytest.param("", "tick_seconds: 5", "below the tick costs none", id="deadline-over-tick"),
-        pytest.param(
-            "model: llama-3-8b}", "model: llama-3-8b, deadline_seconds: 8}",
-            "metrics.deadline_seconds belongs below deadline_seconds", id="query-over-deadline",
-        ),
-        pytest.param(
-            "namespace: serving", "namespace: serving\n  kubernetes: {deadline_seconds: 9}",
-            "workload.kubernetes.deadline_seconds belongs below", id="call-over-deadline",
-        ),
-        pytest.param(
-            "model: llama-3-8b}", "model: llama-3-8b, window_seconds: 5}",
-            "metrics.window_seconds is 5: of a server that scrapes", id="window-below-a-scrape",
-        ),
-        pytest.param(
-            "", "policy: {decode: {startup_seconds: 0}}",
-            "policy.decode.startup_seconds is 0", id="no-start-up-time",
-        ),
-    ],
-)  # fmt: skip
-def test_what_makes_little_sense_together_is_told(tmp_path: Path, was, now, said) -> None:
-    text = NEEDED.replace(was, now) if was else f"{now}\n{NEEDED}"
-    (doubt,) = doubts(load(write(tmp_path, text)))
-    assert said in doubt
-
-
-def test_the_defaults_leave_no_doubt(tmp_path: Path) -> None:
-    assert not list(doubts(load(write(tmp_path, NEEDED))))
