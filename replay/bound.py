@@ -9,24 +9,24 @@ and not proven to be the cheapest there is. Both bill start-up and keep limits a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from policies.types import PerRole
 from replay.hindsight import Hindsight
+from replay.requests import Floats
 from replay.scene import Scene
 from replay.schedule import Schedule, Stretch
 from replay.scoring import Score
 
 # How candidates see the demand: as (length of the bursts that prefill is held to, load factor).
-_VIEWS: tuple[tuple[float | None, float], ...] = (
-    (None, 0.9),
-    (None, 1.05),
-    (20.0, 0.9),
-    (5.0, 0.8),
-    (2.0, 1.0),
-)
+_View = tuple[float | None, float]
+_VIEWS: tuple[_View, ...] = ((None, 0.9), (None, 1.05), (20.0, 0.9), (5.0, 0.8), (2.0, 1.0))
+# Tried where none of them attains: clumps that fill decode are in no view, but in a margin.
+_WIDER_VIEWS: tuple[_View, ...] = ((None, 1.5), (20.0, 1.3), (5.0, 1.3))
 _BISECTIONS = 5
 _LARGEST_PRICE = 1e5  # GPU-seconds for one request
 
@@ -65,52 +65,71 @@ def clairvoyant(scene: Scene, *, cuts: int = 40) -> Schedule:
     Candidates come from dynamic programming over the true demand with queueing, seen in several
     ways, each with the least price per miss that attains (by bisection). The cheapest is then cut:
     replicas are taken away stretch by stretch while it still attains, in at most `cuts` replays.
-    When none attains, the one that comes nearest is returned.
+
+    Where none attains at any price, the objective's share of what the best of them attains is the
+    aim: some prompts take longer than the objective alone, or come before anything can start.
+    Example: 99% of requests, of which 97.3% can be met: 96.3%.
     """
-    objective = scene.settings.slo.attainment_fraction
     tried: dict[tuple[PerRole[int], ...], _Found] = {}  # neighbouring prices give equal sizes
-    candidates = [
-        _attaining(Hindsight(scene, burst_seconds), factor, objective, tried)
-        for burst_seconds, factor in _VIEWS
-    ]
+
+    def seen(views: Iterable[_View]) -> list[_Seen]:
+        return [_Seen(Hindsight(scene, burst), factor, tried) for burst, factor in views]
+
+    objective = scene.settings.slo.attainment_fraction
+    views = seen(_VIEWS)
+    candidates = [view.cheapest(objective) for view in views]
+    if _most(candidates) < objective:
+        wider = seen(_WIDER_VIEWS)
+        candidates += [view.cheapest(objective) for view in wider]
+        if _most(candidates) < objective:
+            objective *= _most(candidates)
+            candidates += [view.cheapest(objective) for view in (*views, *wider)]
     attaining = [found for found in candidates if found.attained >= objective]
-    if not attaining:
-        return max(candidates, key=lambda found: found.attained).schedule
     best = min(attaining, key=lambda found: found.score.gpu_hours)
     return _cut(scene, best, objective, cuts).schedule
 
 
-def _attaining(
-    hindsight: Hindsight,
-    load_factor: float,
-    objective: float,
-    tried: dict[tuple[PerRole[int], ...], _Found],
-) -> _Found:
-    """Bisect on the logarithm of the price for the cheapest schedule that attains."""
-    missed = hindsight.missed_with_queues(load_factor)
-    lead_seconds = hindsight.startup_seconds.map(
-        lambda seconds: seconds + hindsight.scene.tick_seconds
-    )
+def _most(candidates: Iterable[_Found]) -> float:
+    return max(found.attained for found in candidates)
 
-    def at(price: float) -> _Found:
-        sizes = hindsight.path(price, missed).pairs
-        if sizes not in tried:
-            schedule = Schedule(hindsight.demand.window_seconds, sizes, lead_seconds)
-            tried[sizes] = _Found(schedule, hindsight.scene.play(schedule))
-        return tried[sizes]
 
-    best, low, high = at(_LARGEST_PRICE), 0.0, math.log(_LARGEST_PRICE)
-    if best.attained < objective:
+@dataclass(frozen=True)
+class _Seen:
+    """One view of the demand, and all schedules that were tried so far."""
+
+    hindsight: Hindsight
+    load_factor: float
+    tried: dict[tuple[PerRole[int], ...], _Found]
+
+    def cheapest(self, objective: float) -> _Found:
+        """Bisect on the logarithm of the price for the cheapest schedule that attains."""
+        best, low, high = self._at(_LARGEST_PRICE), 0.0, math.log(_LARGEST_PRICE)
+        if best.attained < objective:
+            return best
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            found = self._at(math.exp(middle))
+            if found.attained >= objective:
+                high = middle
+                best = min(best, found, key=lambda each: each.score.gpu_hours)
+            else:
+                low = middle
         return best
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        found = at(math.exp(middle))
-        if found.attained >= objective:
-            high = middle
-            best = min(best, found, key=lambda each: each.score.gpu_hours)
-        else:
-            low = middle
-    return best
+
+    def _at(self, price: float) -> _Found:
+        hindsight = self.hindsight
+        sizes = hindsight.path(price, self._missed).pairs
+        if sizes not in self.tried:
+            lead_seconds = hindsight.startup_seconds.map(
+                lambda seconds: seconds + hindsight.scene.tick_seconds
+            )
+            schedule = Schedule(hindsight.demand.window_seconds, sizes, lead_seconds)
+            self.tried[sizes] = _Found(schedule, hindsight.scene.play(schedule))
+        return self.tried[sizes]
+
+    @cached_property
+    def _missed(self) -> Callable[[int], Floats]:
+        return self.hindsight.missed_with_queues(self.load_factor)
 
 
 def _cut(scene: Scene, best: _Found, objective: float, cuts: int) -> _Found:

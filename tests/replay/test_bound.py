@@ -83,6 +83,20 @@ def test_an_objective_out_of_reach_gives_the_nearest_schedule():
     assert scene.play(schedule).joint_attainment < SETTINGS.slo.attainment_fraction
 
 
+def test_where_some_prompts_take_too_long_alone_the_others_are_served_as_asked():
+    scene = scene_of((8, 8, 8), initial=PerRole(6, 6))
+    requests = Requests.concat(list(scene.trace.chunks()))
+    tenth = np.arange(len(requests)) % 10 == 0
+    long = replace(requests, input_tokens=np.where(tenth, 20_000.0, requests.input_tokens))
+    scene = replace(scene, trace=of_requests("poisson", long))
+    ample = scene.play(Schedule(60.0, (PerRole(6, 6),) * 6, PerRole(60.5, 60.5)))
+    bound = scene.play(clairvoyant(scene))
+    asked = SETTINGS.slo.attainment_fraction * ample.joint_attainment
+    assert ample.joint_attainment < SETTINGS.slo.attainment_fraction
+    assert bound.joint_attainment >= asked
+    assert bound.gpu_hours < 0.4 * ample.gpu_hours
+
+
 def test_a_budget_is_kept():
     scene = scene_of((12, 12), initial=PerRole(2, 2))
     settings = SETTINGS.model_copy(update={"gpu_budget": 8})
