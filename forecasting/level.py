@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from forecasting.recent import trailing_means
 
 _LONGEST_SECONDS = 480.0
-# A rise is believed as far as it exceeds this many standard deviations of what chance gives.
-_SURE = 2.0
+# A rise or fall is believed as far as it exceeds so many standard deviations of what chance gives:
+# several windows are looked at in every tick, so two would be exceeded a few times an hour.
+_SURE = 3.5
 
 
 class Windows(NamedTuple):
@@ -76,18 +77,31 @@ class Windows(NamedTuple):
         mean = self.means[-1]
         return self.noises[-1] / mean if mean > 0 else 0.0
 
-    def risen(self, ahead_seconds: float) -> float:
+    @property
+    def falls(self) -> bool:
+        """Whether some window lies below one twice as long by more than chance explains."""
+        return any(longer - shorter > sure for _, shorter, longer, sure in self._doubled(1.0))
+
+    def risen(self, ahead_seconds: float, noise_share: float = 1.0) -> float:
         """What is to be expected `ahead_seconds` from now of a rise that chance does not explain.
 
         A window and one twice as long differ by the growth over half of the shorter one. What is
         beyond `_SURE` standard deviations of that difference is growth, taken to go on, but not by
         more than the rise that was seen. The shortest window's mean where nothing surely rises.
+
+        Of the noise, only `noise_share` is taken for chance: the rest may be bursts, which are what
+        a rise is to be ready for.
         """
         growth = 0.0
-        pairs = zip(self.seconds, pairwise(self.means), pairwise(self.noises), strict=False)
-        for length, (shorter, longer), (noise, longer_noise) in pairs:
-            chance = math.sqrt(max(noise**2 - longer_noise**2, 0.0))
-            growth = max(growth, (shorter - longer - _SURE * chance) / (length / 2))
+        for length, shorter, longer, sure in self._doubled(noise_share):
+            growth = max(growth, (shorter - longer - sure) / (length / 2))
         newest = self.means[0]
         seen = newest - min(self.means)
         return newest + min(growth * (ahead_seconds + self.seconds[0] / 2), seen)
+
+    def _doubled(self, noise_share: float) -> Iterator[tuple[float, float, float, float]]:
+        """Each window and the next: length, both means, and what is surely more than chance."""
+        pairs = zip(self.seconds, pairwise(self.means), pairwise(self.noises), strict=False)
+        for length, (shorter, longer), (noise, longer_noise) in pairs:
+            chance = math.sqrt(max(noise**2 - longer_noise**2, 0.0))
+            yield length, shorter, longer, _SURE * noise_share * chance

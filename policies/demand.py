@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -39,6 +39,11 @@ class Load:
     prefill_erlangs: float
     decode_tokens_per_second: float
     kv_token_steps_per_second: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Load:
+        """From the values of `LOADS`, in their order."""
+        return cls(**{load.name: value for load, value in zip(LOADS, values, strict=True)})
 
     def times(self, factor: float) -> Load:
         """As much of all of it."""

@@ -295,6 +295,7 @@ class Engine:
             wanted=sizing.solution.replicas,
             planned=sizing.planned,
             kept=sizing.kept,
+            falling=sizing.falling,
             recent=memory.sizes,
             rises=memory.rises,
             gpus_per_replica=self.profile.gpus_per_replica,

@@ -17,8 +17,9 @@ class Context:
     """What guards may look at.
 
     `wanted` is the solve's own pair, `planned` the first move towards it, `kept` what a queue needs
-    of what there is, `current` the pools' desired, `recent` the raw sizes that scale-in looks back
-    on, `rises` the last scale-outs, `doubts` what forbids to trust the metrics in full.
+    of what there is, `current` the pools' desired, `falling` the roles whose load surely falls,
+    `recent` the raw sizes that scale-in looks back on, `rises` the last scale-outs, `doubts` what
+    forbids to trust the metrics in full.
     `slot_begins` in the first tick of a slot for scale-in.
     """
 
@@ -27,6 +28,7 @@ class Context:
     wanted: PerRole[int]
     planned: PerRole[int]
     kept: PerRole[int]
+    falling: PerRole[bool]
     recent: tuple[Sized, ...]
     rises: Rises
     gpus_per_replica: PerRole[int]
@@ -63,7 +65,8 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
 
     Raw sizes are remembered, not applied ones, so a guard never feeds itself. Example: wanted
     8, 8, 3, 8, 7 within the window holds 8. To give back a single replica takes two windows: it
-    saves the least, and is what a load that wavers would soon call back.
+    saves the least, and is what a load that wavers would soon call back. One that surely falls does
+    not waver.
     """
     window = context.settings.guards.scale_in_window_seconds
 
@@ -76,12 +79,12 @@ def stabilise_scale_in(target: PerRole[int], context: Context) -> tuple[PerRole[
         if target[role] >= context.current[role]:
             return target[role]
         held = within(window, role)
-        single = held == context.current[role] - 1
+        single = held == context.current[role] - 1 and not context.falling[role]
         return within(SINGLE_STEP_WINDOWS * window, role) if single else held
 
     return PerRole.of(hold), (
         f"more was wanted within the last {window:g} s, "
-        f"or {SINGLE_STEP_WINDOWS * window:g} s where it is one replica"
+        f"or {SINGLE_STEP_WINDOWS * window:g} s where it is one replica and the load does not fall"
     )
 
 

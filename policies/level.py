@@ -9,28 +9,27 @@ from forecasting.level import Windows
 from policies.config import PolicySettings
 from policies.demand import LOADS, Followed, Load, Shape
 from policies.memory import Memory
-from policies.types import Role
+from policies.types import PerRole, Role
 
 
 class Levels(NamedTuple):
     """The load now, and what it surely rises to until a replica started now is ready.
 
-    `newest` is the mean of the newest window; `noise_fraction` the standard deviation that chance
-    gives a mean over minutes, as a share of it.
+    `newest` is the mean of the newest window; `noise_fractions`, in the order of `LOADS`, are the
+    standard deviations that chance gives a mean over minutes, as shares of it. `falling` are the
+    roles whose load surely falls.
     """
 
     now: Load
     ahead: Load
     newest: Load
-    noise_fraction: float = 0.0
+    noise_fractions: tuple[float, ...] = (0.0,) * len(LOADS)
+    falling: PerRole[bool] = PerRole(prefill=False, decode=False)
 
     def surging(self, factor: float) -> Levels:
         """The same where `factor` times as much arrives as the newest window shows."""
-        most = {
-            load.name: max(load.value(self.ahead), factor * load.value(self.newest))
-            for load in LOADS
-        }
-        return self._replace(ahead=Load(**most))
+        most = [max(load.value(self.ahead), factor * load.value(self.newest)) for load in LOADS]
+        return self._replace(ahead=Load.of(most))
 
 
 def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -> Levels:
@@ -46,7 +45,7 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
     stay_seconds = memory.stay_seconds(settings.slo.itl_seconds)
     requests_per_second = max(memory.arrivals[-1], 1e-3)
 
-    def windows(followed: Followed, work_cv2: float) -> Windows:
+    def windows(followed: Followed, cv2: float) -> Windows:
         averaged_seconds = stay_seconds if followed.role is Role.DECODE else 0.0
         width = max(window_seconds + averaged_seconds, 1.0)
         return Windows.of(
@@ -54,18 +53,23 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
             memory.history(followed.value),
             averaged_seconds=averaged_seconds,
             window_seconds=width,
-            noise_fraction=math.sqrt((dispersion + work_cv2) / (requests_per_second * width)),
+            noise_fraction=math.sqrt((dispersion + cv2) / (requests_per_second * width)),
         )
 
-    found = {
-        load: windows(load, cv2) for load, cv2 in zip(LOADS, _work_cv2(memory.shape), strict=True)
-    }
-    leads = settings.roles.map(lambda role: role.startup_seconds)
+    def risen(followed: Followed, cv2: float, seen: Windows) -> float:
+        """Ahead; a burst is no chance then, but what it takes to be ready for."""
+        share = math.sqrt((min(dispersion, 1.0) + cv2) / (dispersion + cv2)) if dispersion else 1.0
+        return seen.risen(settings.roles[followed.role].startup_seconds, share)
+
+    spreads = _work_cv2(memory.shape)
+    found = [windows(load, cv2) for load, cv2 in zip(LOADS, spreads, strict=True)]
+    steady = {load.role for load, seen in zip(LOADS, found, strict=True) if not seen.falls}
     return Levels(
-        now=Load(**{load.name: seen.level for load, seen in found.items()}),
-        ahead=Load(**{load.name: seen.risen(leads[load.role]) for load, seen in found.items()}),
+        now=Load.of(seen.level for seen in found),
+        ahead=Load.of(map(risen, LOADS, spreads, found)),
         newest=memory.loads[-1],
-        noise_fraction=max(seen.least_noise_fraction for seen in found.values()),
+        noise_fractions=tuple(seen.least_noise_fraction for seen in found),
+        falling=PerRole.of(lambda role: role not in steady),
     )
 
 

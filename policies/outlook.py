@@ -116,13 +116,13 @@ def floor(settings: PolicySettings, now_seconds: float) -> PerRole[float]:
     return PerRole.of(promised)
 
 
-def _told_at_most(tracker: Tracker, seen: float) -> float:
+def _told_at_most(tracker: Tracker, seen: float, *, falling: bool) -> float:
     """Upper quantile, as far as there is evidence for it; 0 where nothing is forecast.
 
     One jump that nobody foresaw makes a whole window of forecasts too low, and the quantile of
     errors that remembers it would promise the same jump again for hours. Where no model has shown
     that it foresees anything, the promise stays near the load that is seen; while the load is off
-    its path, nothing is promised beyond it.
+    its path, or surely falls, nothing is promised beyond it.
     """
     forecast = tracker.forecast
     upper, centre = forecast.upper, forecast.centre
@@ -130,7 +130,7 @@ def _told_at_most(tracker: Tracker, seen: float) -> float:
         return 0.0
     if forecast.mode is Mode.ENSEMBLE:
         return upper
-    doubt = 1.0 if tracker.alertness.reactive else _MOST_WITHOUT_MODEL
+    doubt = 1.0 if tracker.alertness.reactive or falling else _MOST_WITHOUT_MODEL
     return min(upper, doubt * max(centre, seen))
 
 
@@ -139,7 +139,7 @@ def outlook(trackers: tuple[Tracker, ...], seen: Levels, least: PerRole[Load]) -
 
     def most(tracker: Tracker, load: Followed) -> float:
         return max(
-            _told_at_most(tracker, load.value(seen.now)),
+            _told_at_most(tracker, load.value(seen.now), falling=seen.falling[load.role]),
             *(load.value(at) for at in (seen.now, seen.ahead, least[load.role])),
         )
 

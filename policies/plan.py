@@ -169,12 +169,9 @@ class _Plan:
 
     def _lattice_at(self, steps: PerRole[int]) -> Lattice:
         here, there = self.now.load, self._capacity.demand.load
-        load = Load(
-            **{
-                each.name: each.value(here)
-                + (each.value(there) - each.value(here)) * steps[each.role] / _STEPS
-                for each in LOADS
-            }
+        load = Load.of(
+            each.value(here) + (each.value(there) - each.value(here)) * steps[each.role] / _STEPS
+            for each in LOADS
         )
         demand = replace(self._capacity.demand, load=load)
         return Lattice(replace(self._capacity, demand=demand))

@@ -11,7 +11,7 @@ from policies.calibration import drift_notes, slowed
 from policies.capacity import Capacity
 from policies.config import PolicySettings
 from policies.coupling import Solution, share_out, solve
-from policies.demand import Demand, Load, Shape
+from policies.demand import LOADS, Demand, Load, Shape
 from policies.facts import at_least, beside_stuck, supply
 from policies.lattice import Lattice
 from policies.level import Levels
@@ -32,7 +32,8 @@ class Sizing:
 
     Of what there is, `kept` are those that a queue needs, whatever the move would give back.
     Work that waits is worked off once: replicas for it need not stay as long as those for arrivals.
-    `now` is the level of the load that is seen, without what waits; `backlog` is what waits of it.
+    `now` is the level of the load that is seen, without what waits; `backlog` is what waits of it,
+    and `falling` are the roles whose load surely falls.
     """
 
     solution: Solution
@@ -40,6 +41,7 @@ class Sizing:
     kept: PerRole[int]
     lasting: PerRole[int]
     now: Load
+    falling: PerRole[bool]
     backlog: PerRole[float]
     notes: tuple[str, ...]
 
@@ -120,7 +122,8 @@ class Circumstances:
         notes = (waiting.note, solution.shortfall, *drift_notes(memory.calibration))
         told = tuple(note for note in notes if note)
         kept = self._kept(planned)
-        return Sizing(solution, planned, kept, lasting, seen.now, waiting.requests, told)
+        backlog, falling = waiting.requests, seen.falling
+        return Sizing(solution, planned, kept, lasting, seen.now, falling, backlog, told)
 
     def _surely(self, planned: PerRole[int], solution: Solution) -> PerRole[int]:
         """What is planned, and of what that would give back, no more than is surely right.
@@ -132,7 +135,10 @@ class Circumstances:
         if Binding.BUDGET in solution.binding or all(planned[r] >= current[r] for r in Role):
             return planned
         capacity = solution.capacity
-        load = capacity.demand.load.times(1.0 + _SURE * self.levels.noise_fraction)
+        load = Load.of(
+            load.value(capacity.demand.load) * (1.0 + _SURE * noise)
+            for load, noise in zip(LOADS, self.levels.noise_fractions, strict=True)
+        )
         demand = replace(capacity.demand, load=load)
         needed = Lattice(replace(capacity, demand=demand)).cheapest(current) or current
         return PerRole.of(lambda role: max(planned[role], min(current[role], needed[role])))

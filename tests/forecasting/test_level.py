@@ -61,12 +61,42 @@ def test_a_rise_is_not_carried_on_beyond_what_was_seen_of_it():
     assert newest < read.risen(600.0) <= newest + (newest - 10.0) + 1e-9
 
 
-def test_noise_is_no_rise():
-    """A window 1.5 deviations above the others proves nothing."""
+@pytest.mark.parametrize("newest", [10.75, 9.25])
+def test_noise_is_no_rise_and_no_fall(newest):
+    """A window 1.5 deviations off the others proves nothing."""
     seconds = np.arange(1, 11) * WINDOW
-    means = np.r_[np.full(9, 10.0), 10.75]
+    means = np.r_[np.full(9, 10.0), newest]
     read = Windows.of(seconds, means, window_seconds=WINDOW, noise_fraction=0.05)
-    assert read.risen(120.0) == pytest.approx(10.75)
+    assert read.risen(120.0) == pytest.approx(newest)
+    assert not read.falls
+
+
+def test_of_the_noise_only_what_is_no_burst_hides_a_rise():
+    """The newest window is 20% above the others: 2 deviations, and 8 of a quarter of the noise."""
+    seconds = np.arange(1, 11) * WINDOW
+    means = np.r_[np.full(9, 10.0), 12.0]
+    read = Windows.of(seconds, means, window_seconds=WINDOW, noise_fraction=0.1)
+    assert read.risen(120.0) == pytest.approx(12.0)
+    assert read.risen(120.0, noise_share=0.25) > 12.5
+
+
+def test_chance_alone_seldom_looks_like_a_fall():
+    """Three pairs of windows are looked at every time."""
+    random = np.random.default_rng(7)
+    falls = []
+    for _ in range(2000):
+        means = 10.0 * (1.0 + 0.05 * random.standard_normal(10))
+        seconds = np.arange(1, 11) * WINDOW
+        read = Windows.of(seconds, means, window_seconds=WINDOW, noise_fraction=0.05)
+        falls.append(read.falls)
+    assert np.mean(falls) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "falls"), [(-2.0, True), (-0.01, False), (0.0, False), (2.0, False)]
+)
+def test_a_load_falls_when_chance_does_not_explain_it(per_minute, falls):
+    assert windows(lambda ago: 40.0 + ago * per_minute / 60.0, 0.01).falls is falls
 
 
 def test_one_sample_is_all_there_is():

@@ -13,7 +13,7 @@ from policies.types import PerRole, Trust
 NOW, SETTINGS = 10_000.0, PolicySettings()  # a window of 300 s
 
 
-def context(current: int, wanted_ago: dict[float, int]) -> Context:
+def context(current: int, wanted_ago: dict[float, int], *, falling: bool = False) -> Context:
     """Prefill of a size for which so much was wanted so many seconds ago, at rest otherwise."""
     recent = tuple(
         Sized(NOW - ago, PerRole(replicas, 1)) for ago, replicas in sorted(wanted_ago.items())[::-1]
@@ -25,6 +25,7 @@ def context(current: int, wanted_ago: dict[float, int]) -> Context:
         wanted=pair,
         planned=pair,
         kept=pair,
+        falling=PerRole(prefill=falling, decode=False),
         recent=recent,
         rises=NEVER_RISEN,
         gpus_per_replica=PerRole(1, 1),
@@ -57,3 +58,10 @@ def test_scale_in_looks_back_on_a_window_and_on_two_for_a_single_replica(
     assert held == PerRole(after, 1)
     assert "300 s" in why
     assert "600 s" in why
+
+
+@pytest.mark.parametrize(("ago", "after"), [(310, 7), (280, 8)])
+def test_a_single_replica_of_a_load_that_surely_falls_waits_for_one_window(ago, after):
+    target, wanted_ago = PerRole(5, 1), {ago: 8, 100: 7, 0: 5}
+    held, _ = stabilise_scale_in(target, context(8, wanted_ago, falling=True))
+    assert held == PerRole(after, 1)

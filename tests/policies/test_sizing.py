@@ -25,18 +25,27 @@ OBSERVED = Observation(
 )
 
 
-@pytest.mark.parametrize(("noise_fraction", "prefill"), [(0.0, 4), (0.1, 5), (1.0, 6)])
-def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fraction, prefill):
-    """4 prefill replicas do for the load seen, 5 for a quarter more; 6 are there."""
+@pytest.mark.parametrize(
+    ("noise_fractions", "lasting"),
+    [
+        pytest.param((0.0, 0.0, 0.0), PerRole(4, 2), id="no chance"),
+        pytest.param((0.1, 0.1, 0.1), PerRole(5, 2), id="a quarter more"),
+        pytest.param((1.0, 1.0, 1.0), PerRole(6, 5), id="all that there is"),
+        pytest.param((0.3, 0.0, 0.0), PerRole(6, 2), id="of prefill only"),
+        pytest.param((0.0, 0.3, 0.3), PerRole(4, 3), id="of decode only"),
+    ],
+)
+def test_scale_in_waits_where_chance_could_bring_the_load_back(noise_fractions, lasting):
+    """4+2 replicas do for the load seen; 6+5 are there."""
     engine = Engine(PROFILE, PolicySettings(calibrate=False))
     found = PerRole(6, 5).map(lambda n: PoolState(desired_replicas=n, ready_replicas=n))
     _, memory = engine.decide(OBSERVED, found, Memory(), 0.0)
     load = memory.loads[-1]
-    levels = Levels(now=load, ahead=load, newest=load, noise_fraction=noise_fraction)
+    levels = Levels(now=load, ahead=load, newest=load, noise_fractions=noise_fractions)
     here = Circumstances(OBSERVED, found, None, levels, memory, PROFILE, engine.settings)
     sizing = here.size()
-    assert sizing.planned.prefill == 4
-    assert sizing.lasting.prefill == prefill
+    assert sizing.planned == PerRole(4, 2)
+    assert sizing.lasting == lasting
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_on_a_narrow_link_the_coupled_solve_needs_fewer_gpus():
     slow = PROFILE.transfer.model_copy(update={"bytes_per_second": 4e9})
     narrow = PROFILE.model_copy(update={"transfer": slow})
     where = scene(NOTHING, PerRole(3, 2), profile=narrow)
-    where = part_of_the_sample(where, 2400.0, 3900.0)
+    where = part_of_the_sample(where, 2400.0, 4800.0)
     joint, apart = play(where), play(where, "independent")
     assert joint.joint_attainment >= apart.joint_attainment - 0.01
     assert joint.gpu_hours <= 0.96 * apart.gpu_hours
