@@ -99,8 +99,8 @@ class Engine:
         notes = (*notes, *floor_notes(self.settings, found, decision), *pool_notes(found))
         if left:
             notes = (*notes, left)
-        if notes:
-            decision = replace(decision, notes=(*decision.notes, *notes))
+        if notes or cap:
+            decision = replace(decision, notes=(*decision.notes, *notes), cap=cap)
         decision = leave_to_others(complete(decision, intent), found)
         return decision, memory if memory.intent is None else replace(memory, intent=None)
 

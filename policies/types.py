@@ -328,7 +328,8 @@ class Decision:
 
     `backlog` are the requests beyond a normal queue that ready and starting replicas will not have
     worked off when one asked for now could help. `unserved` are counted as waiting, but no queue
-    (policies/unserved.py). None when nothing was sized.
+    (policies/unserved.py). None when nothing was sized. `cap` is what the cluster grants, where
+    that is less than the configured budget.
     """
 
     decided_at_seconds: float
@@ -343,6 +344,7 @@ class Decision:
     forecasts: tuple[LoadForecast, ...] = ()
     backlog: PerRole[float] | None = None
     unserved: PerRole[float] | None = None
+    cap: GpuCap | None = None
 
     @property
     def changes(self) -> bool:

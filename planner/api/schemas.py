@@ -194,6 +194,13 @@ class Forecast(Answer):
     weights: dict[str, float] = Field(description="share of each model")
 
 
+class Cap(Answer):
+    """What the cluster grants both roles together, and who says so."""
+
+    gpus: int
+    source: str
+
+
 class Decision(Answer):
     """What to run and why. `raw` is the solved pair before any guard."""
 
@@ -209,6 +216,15 @@ class Decision(Answer):
     limiters: tuple[Limiter, ...]
     notes: tuple[str, ...]
     forecasts: tuple[Forecast, ...] = Field(description="empty when nothing was decided from one")
+    backlog: Requests | None = Field(
+        description="requests beyond a normal queue that ready and starting replicas will not have "
+        "worked off in time; null when nothing was sized"
+    )
+    unserved: Requests | None = Field(
+        description="requests that are counted as waiting, but that idle replicas leave alone; "
+        "null when nothing was sized"
+    )
+    cap: Cap | None = Field(description="where the cluster grants less than the budget configured")
 
 
 class WriteFailure(Answer):

@@ -183,6 +183,7 @@ def test_what_the_cluster_grants_caps_both_roles_and_is_named(cap, most) -> None
     assert 2 * sum(decision.target) == most
     assert Binding.BUDGET in decision.binding
     assert any(cap.source in note for note in decision.notes) == (most == 12)
+    assert decision.cap == (cap if most == 12 else None)
 
 
 def test_a_role_whose_replicas_fit_nowhere_leaves_the_other_to_grow() -> None:

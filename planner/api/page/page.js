@@ -74,9 +74,12 @@ function showHeadline() {
   const size = state.last?.decision.current;
   const gpus = (role) => size[role] * (state.last.pools[role].gpus_per_replica ?? told[role]);
   at("gpus").textContent = size ? gpus("prefill") + gpus("decode") : "–";
-  if (budget !== null) {
+  const cap = state.last?.decision.cap;
+  const most = cap?.gpus ?? budget;
+  if (most !== null) {
     const note = document.createElement("small");
-    note.textContent = ` of ${budget}`;
+    note.textContent = ` of ${most}`;
+    if (cap) note.title = cap.source;
     at("gpus").append(note);
   }
 }

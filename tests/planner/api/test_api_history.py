@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from planner.api import history
 from planner.api.app import make_app
 from planner.explain import explain
+from policies.types import GpuCap, PerRole
 
 
 @pytest.fixture
@@ -62,6 +64,20 @@ async def test_unknown_is_null_and_an_unreadable_pool_says_why(client, lived):
     assert unreadable["pools"]["decode"] == {"why": "deployment decode: 403 Forbidden"}
     assert unreadable["decision"]["current"] is None
     assert ticks[1]["failures"] == [{"role": "decode", "why": "409 Conflict"}]
+
+
+async def test_what_waits_and_what_the_cluster_grants_are_told(view, records):
+    sized = next(one for one in records if one.decision.backlog)
+    cap = GpuCap(7, "KAI queue team-a: limit")
+    decision = replace(
+        sized.decision, backlog=PerRole(12.5, 0.0), unserved=PerRole(0.0, 3.0), cap=cap
+    )
+    view.journal.append(replace(sized, decision=decision))
+    async with TestClient(TestServer(make_app(view))) as client:
+        (tick,) = await decisions(client, "")
+    assert tick["decision"]["backlog"] == {"prefill": 12.5, "decode": 0.0}
+    assert tick["decision"]["unserved"] == {"prefill": 0.0, "decode": 3.0}
+    assert tick["decision"]["cap"] == {"gpus": 7, "source": cap.source}
 
 
 async def test_every_sized_decision_says_what_binds_what_is_expected_and_what_limits(client):

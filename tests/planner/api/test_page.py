@@ -14,7 +14,7 @@ from planner.api.app import make_app
 from planner.explain import explain, explain_router
 from planner.journal import Journal, Record
 from policies.config import PolicySettings
-from policies.types import PerRole, Role, Unavailable
+from policies.types import GpuCap, PerRole, Role, Unavailable
 
 pytestmark = [pytest.mark.program("chromium"), pytest.mark.timeout(120), pytest.mark.slow]
 
@@ -143,6 +143,15 @@ def test_gpus_are_counted_as_the_cluster_shows_them(view, records, page, serve):
     with serve(make_app(view)) as address:
         page.goto(address)
         expect(page.locator("#gpus")).to_have_text(f"{size.prefill + 8 * size.decode} of 16")
+
+
+def test_gpus_are_shown_out_of_what_the_cluster_grants(view, records, page, serve):
+    cap = GpuCap(7, "KAI queue team-a: limit")
+    view.journal.append(replace(records[0], decision=replace(records[0].decision, cap=cap)))
+    with serve(make_app(view)) as address:
+        page.goto(address)
+        expect(page.locator("#gpus")).to_contain_text(" of 7")
+        expect(page.locator("#gpus small")).to_have_attribute("title", cap.source)
 
 
 def test_what_is_wrong_with_the_metrics_is_told_beside_another_reason(view, records, page, serve):
