@@ -5,6 +5,7 @@ python benchmarks/three_times_prefill.py
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def draw(
 
 def main() -> None:
     """Draw both cases side by side."""
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0]).parse_args()
+
     from matplotlib import pyplot as plt
 
     figure, grid = plt.subplots(2, 2, figsize=(12, 7), layout="constrained")

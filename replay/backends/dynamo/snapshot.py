@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from policies.dispersion import Point, dispersion
 from policies.lengths import Lengths
 from policies.types import Latency, Observation, PerRole, PoolState, Role
 
 _WINDOW_SECONDS = 60.0
-_LEAST_BINS = 6
+# How bursty arrivals are takes longer to tell than how many there are.
+_DISPERSION_SECONDS = 6 * _WINDOW_SECONDS
 
 Snapshot = Mapping[str, Any]
 
@@ -41,10 +41,11 @@ class Interval:
 
 
 class Window:
-    """The intervals of the last minute."""
+    """The intervals of the last minute, and all arrivals as they were counted for longer."""
 
     def __init__(self) -> None:
         self._intervals: deque[Interval] = deque()
+        self._counted: deque[Point] = deque()
 
     def add(self, interval: Interval) -> None:
         """Add the newest and forget what lies before the window."""
@@ -52,6 +53,11 @@ class Window:
         oldest = interval.ended_at_seconds - _WINDOW_SECONDS
         while self._intervals[0].ended_at_seconds <= oldest:
             self._intervals.popleft()
+        ended = interval.ended_at_seconds
+        before = self._counted[-1][1] if self._counted else 0.0
+        self._counted.append((ended, before + interval.arrivals))
+        while self._counted[0][0] < ended - _DISPERSION_SECONDS:
+            self._counted.popleft()
 
     @property
     def requests_per_second(self) -> float | None:
@@ -62,11 +68,8 @@ class Window:
 
     @property
     def arrival_dispersion(self) -> float | None:
-        """Variance over mean of arrivals per interval; None with too few, or none arrived."""
-        counts = np.array([interval.arrivals for interval in self._intervals], dtype=np.float64)
-        if len(counts) < _LEAST_BINS or not counts.any():
-            return None
-        return float(counts.var(ddof=1) / counts.mean())
+        """Variance over mean of arrivals per interval; None while too few are known."""
+        return dispersion([self._counted])
 
     def mean(self, value: str, count: str) -> float | None:
         """A traffic mean over the window; None when it is of nothing."""
