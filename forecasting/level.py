@@ -79,8 +79,12 @@ class Windows(NamedTuple):
 
     @property
     def falls(self) -> bool:
-        """Whether some window lies below one twice as long by more than chance explains."""
-        return any(longer - shorter > sure for _, shorter, longer, sure in self._doubled(1.0))
+        """Whether each window lies below the one twice as long, one by more than chance explains.
+
+        A load that fell a while ago and stands now does not fall any more.
+        """
+        below = [(longer - shorter, sure) for _, shorter, longer, sure in self._doubled(1.0)]
+        return all(by > 0 for by, _ in below) and any(by > sure for by, sure in below)
 
     def risen(self, ahead_seconds: float, noise_share: float = 1.0) -> float:
         """What is to be expected `ahead_seconds` from now of a rise that chance does not explain.

@@ -92,6 +92,11 @@ def test_chance_alone_seldom_looks_like_a_fall():
     assert np.mean(falls) < 0.005
 
 
+def test_a_load_that_fell_and_stands_now_does_not_fall():
+    fell = windows(lambda ago: 40.0 if ago <= -240 else 20.0, 0.01)
+    assert not fell.falls
+
+
 @pytest.mark.parametrize(
     ("per_minute", "falls"), [(-2.0, True), (-0.01, False), (0.0, False), (2.0, False)]
 )
