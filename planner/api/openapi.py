@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from planner.api.operation import Operation
-from planner.api.problems import Problem
+from planner.api.problems import Problem, words_of
 
 _REF = "#/components/schemas/{model}"
 
@@ -47,7 +47,7 @@ def _described(operation: Operation, refs: Refs) -> Json:
         "summary": operation.summary,
         "responses": {
             str(int(status)): {
-                "description": status.phrase,
+                "description": words_of(status),
                 "content": {
                     _content_type(operation, model): {
                         "schema": refs[model, "serialization"] if model else {"type": "string"}

@@ -13,6 +13,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
 
+# The words of RFC 9110; Python has them from 3.13 on.
+_RENAMED = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
+}
+
 
 class FieldProblem(BaseModel):
     """One field of the input that cannot be used."""
@@ -40,9 +46,14 @@ class BadInputError(Exception):
         self.problem = problem
 
 
+def words_of(status: HTTPStatus) -> str:
+    """What a status is called, the same by every Python."""
+    return _RENAMED.get(status, status.phrase)
+
+
 def problem_of(status: HTTPStatus, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Problem:
     """Title a problem with the words of its status."""
-    return Problem(title=status.phrase, status=status, detail=detail, errors=errors)
+    return Problem(title=words_of(status), status=status, detail=detail, errors=errors)
 
 
 def answer(problem: Problem, headers: dict[str, str] | None = None) -> web.Response:

@@ -75,7 +75,9 @@ async def test_prompts_of_which_only_the_mean_is_known_spread_as_configured(reco
     )
     try:
         for seen in (await source.observe(NOW), past.observations[-1]):
-            assert seen.input_tokens == Lengths.lognormal(seen.input_tokens.mean, 0.2)
+            spread = Lengths.lognormal(seen.input_tokens.mean, 0.2)
+            assert seen.input_tokens.tokens == pytest.approx(spread.tokens)
+            assert seen.input_tokens.weights == spread.weights
     finally:
         await source.close()
 
