@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -42,13 +42,31 @@ class Shown:
     def over_pods(
         self, name: str, totals: Mapping[Role, float], labels: Mapping[Role, Mapping[str, str]]
     ) -> Metric:
-        """A gauge whose sum over the pods of each role in `totals` is its total."""
-        names = ("pod", *next(iter(labels.values())))
-        family = GaugeMetricFamily(name, name, labels=names)
-        for role, total in totals.items():
-            replicas = self.gauges.ready_replicas[role]
-            for i in range(replicas):
-                family.add_metric((f"{role}-{i}", *labels[role].values()), total / replicas)
+        """A gauge whose sum over the pods of each role in `totals` is its total, spread evenly."""
+        return self._of_pods(
+            name, labels, lambda role, _: totals[role] / self.gauges.ready_replicas[role]
+        )
+
+    def in_first_pods(
+        self, name: str, totals: Mapping[Role, float], labels: Mapping[Role, Mapping[str, str]]
+    ) -> Metric:
+        """The same, with all of it in the pod that is always there.
+
+        Spread over pods that have just come, a queue would seem to empty by the slopes of those
+        that were there, and arrivals that are told from slopes would be gone.
+        """
+        return self._of_pods(name, labels, lambda role, i: 0.0 if i else totals[role])
+
+    def _of_pods(
+        self,
+        name: str,
+        labels: Mapping[Role, Mapping[str, str]],
+        value: Callable[[Role, int], float],
+    ) -> Metric:
+        family = GaugeMetricFamily(name, name, labels=("pod", *next(iter(labels.values()))))
+        for role, own in labels.items():
+            for i in range(self.gauges.ready_replicas[role]):
+                family.add_metric((f"{role}-{i}", *own.values()), value(role, i))
         return family
 
 

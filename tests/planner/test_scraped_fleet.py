@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,3 +123,25 @@ def test_decisions_through_a_stack_are_as_good_as_without(stack: str) -> None:
     )
     assert attained > as_it_is - 0.02
     assert gpu_hours < 1.1 * gpu_hours_as_it_is
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_arrivals_are_known_while_pods_come_to_a_queue_that_stands(stack):
+    """Twice what two prefill pods take, and eight more of them after a minute and a half of it."""
+    calm, crowd = requests(300.0, 20.0), requests(240.0, 250.0)
+    crowd = replace(crowd, arrival_seconds=crowd.arrival_seconds + 300.0)
+    where = scene(Requests.concat([calm, crowd]), StackLens(stack=stack, scrape_seconds=15.0))
+    seen = {}
+
+    class Late:
+        def decide(self, observation, pools, memory, now_seconds):
+            size = PerRole(2, 2) if now_seconds < 330.0 else PerRole(10, 4)
+            return Static(size).decide(observation, pools, memory, now_seconds)
+
+    def see(step: Step) -> None:
+        seen[step.observation.observed_at_seconds] = step.observation.requests_per_second
+
+    replace(where, initial=PerRole(2, 2)).play(Late(), on_step=see)
+    crowded = [rate for at, rate in seen.items() if 390.0 <= at <= 480.0]
+    assert None not in crowded
+    assert min(crowded) > 150.0

@@ -18,10 +18,10 @@ def export(shown: Shown) -> Iterator[Metric]:
     tally, gauges = shown.tally, shown.gauges
     server = {"model_name": shown.model, "engine_type": "trtllm"}
     both = dict.fromkeys(Role, server)
-    yield shown.over_pods(
+    yield shown.in_first_pods(
         "trtllm_num_requests_waiting", dict(gauges.waiting_requests.items()), both
     )
-    yield shown.over_pods(
+    yield shown.in_first_pods(
         "trtllm_num_requests_running", dict(gauges.running_requests.items()), both
     )
     used = gauges.kv_usage_fraction * gauges.ready_replicas.decode

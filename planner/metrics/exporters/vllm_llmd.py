@@ -56,8 +56,12 @@ def engine_gauges(shown: Shown) -> Iterator[Metric]:
     """Yield queues and KV memory."""
     gauges, engine = shown.gauges, _engine(shown)
     both = dict.fromkeys(Role, engine)
-    yield shown.over_pods("vllm:num_requests_waiting", dict(gauges.waiting_requests.items()), both)
-    yield shown.over_pods("vllm:num_requests_running", dict(gauges.running_requests.items()), both)
+    yield shown.in_first_pods(
+        "vllm:num_requests_waiting", dict(gauges.waiting_requests.items()), both
+    )
+    yield shown.in_first_pods(
+        "vllm:num_requests_running", dict(gauges.running_requests.items()), both
+    )
     decode = {Role.DECODE: engine}
     used = gauges.kv_usage_fraction * gauges.ready_replicas.decode
     yield shown.over_pods("vllm:kv_cache_usage_perc", {Role.DECODE: used}, decode)
