@@ -6,13 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.forecast import Mode
-from forecasting.tracker import Tracker
 from policies.config import ForecastSettings, Guards, KnownEvent, PolicySettings, RoleSettings
 from policies.demand import LOADS
 from policies.engine import Engine
 from policies.lengths import Lengths
 from policies.memory import Memory
-from policies.outlook import tracker_settings, turn_notes
 from policies.profile import builtin
 from policies.ratio import RatioRange
 from policies.types import (
@@ -20,7 +18,6 @@ from policies.types import (
     Observation,
     PerRole,
     PoolState,
-    Role,
     Unavailable,
 )
 
@@ -293,28 +290,6 @@ def test_it_says_once_that_the_forecast_warms_up():
     decisions = play(ENGINE, [20.0] * 40, PerRole(4, 4))
     warming = [i for i, one in enumerate(decisions) if "warming up" in " ".join(one.notes)]
     assert warming == [2]  # the first cell of 30 s is closed by the third tick
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "says"),
-    [
-        pytest.param(
-            Mode.ENSEMBLE,
-            Mode.REACTIVE,
-            ("the forecast of prefill work is reactive: oh",),
-            id="dropped",
-        ),
-        pytest.param(Mode.REACTIVE, Mode.REACTIVE, (), id="still-reactive"),
-        pytest.param(Mode.WARMING_UP, Mode.REACTIVE, (), id="warmed-up"),
-        pytest.param(Mode.REACTIVE, Mode.ENSEMBLE, (), id="recovered"),
-    ],
-)
-def test_it_says_when_models_give_way_to_the_last_value(before, now, says):
-    def tracker(mode: Mode) -> Tracker:
-        fresh = Tracker.fresh(tracker_settings(PolicySettings(), Role.PREFILL))
-        return replace(fresh, forecast=replace(fresh.forecast, mode=mode, why="oh"))
-
-    assert turn_notes((tracker(before),), (tracker(now),)) == says
 
 
 def event(start: float, end: float, **what: float) -> KnownEvent:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from forecasting.forecast import Mode
+from forecasting.tracker import Tracker
 from policies.config import PolicySettings
 from policies.demand import LOADS, Load
 from policies.level import Levels
-from policies.outlook import follow, outlook
-from policies.types import PerRole
+from policies.outlook import follow, outlook, tracker_settings, turn_notes
+from policies.types import PerRole, Role
 
 NOTHING = PerRole(Load.of((0.0, 0.0, 0.0)), Load.of((0.0, 0.0, 0.0)))
 SETTINGS = PolicySettings()
@@ -34,3 +38,25 @@ def test_without_a_model_a_load_that_surely_falls_is_promised_at_what_is_seen(fa
     ahead = outlook(trackers, levels, NOTHING)
     seen = [load.value(ahead) / load.value(level) for load in LOADS]
     assert seen == pytest.approx(most, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "says"),
+    [
+        pytest.param(
+            Mode.ENSEMBLE,
+            Mode.REACTIVE,
+            ("the forecast of prefill work is reactive: oh",),
+            id="dropped",
+        ),
+        pytest.param(Mode.REACTIVE, Mode.REACTIVE, (), id="still-reactive"),
+        pytest.param(Mode.WARMING_UP, Mode.REACTIVE, (), id="warmed-up"),
+        pytest.param(Mode.REACTIVE, Mode.ENSEMBLE, (), id="recovered"),
+    ],
+)
+def test_it_says_when_models_give_way_to_the_last_value(before, now, says):
+    def tracker(mode: Mode) -> Tracker:
+        fresh = Tracker.fresh(tracker_settings(PolicySettings(), Role.PREFILL))
+        return replace(fresh, forecast=replace(fresh.forecast, mode=mode, why="oh"))
+
+    assert turn_notes((tracker(before),), (tracker(now),)) == says
