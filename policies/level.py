@@ -57,8 +57,8 @@ def levels_of(memory: Memory, settings: PolicySettings, window_seconds: float) -
         )
 
     def risen(followed: Followed, cv2: float, seen: Windows) -> float:
-        """Ahead; a burst is no chance then, but what it takes to be ready for."""
-        share = math.sqrt((min(dispersion, 1.0) + cv2) / (dispersion + cv2)) if dispersion else 1.0
+        """What the load surely rises to; bursts are no chance then, but what to be ready for."""
+        share = math.sqrt((1.0 + cv2) / (dispersion + cv2)) if dispersion > 1.0 else 1.0
         return seen.risen(settings.roles[followed.role].startup_seconds, share)
 
     spreads = _work_cv2(memory.shape)

@@ -78,18 +78,18 @@ def clairvoyant(scene: Scene, *, cuts: int = 40) -> Schedule:
     objective = scene.settings.slo.attainment_fraction
     views = seen(_VIEWS)
     candidates = [view.cheapest(objective) for view in views]
-    if _most(candidates) < objective:
+    if _most_attained(candidates) < objective:
         wider = seen(_WIDER_VIEWS)
         candidates += [view.cheapest(objective) for view in wider]
-        if _most(candidates) < objective:
-            objective *= _most(candidates)
+        if _most_attained(candidates) < objective:
+            objective *= _most_attained(candidates)
             candidates += [view.cheapest(objective) for view in (*views, *wider)]
     attaining = [found for found in candidates if found.attained >= objective]
     best = min(attaining, key=lambda found: found.score.gpu_hours)
     return _cut(scene, best, objective, cuts).schedule
 
 
-def _most(candidates: Iterable[_Found]) -> float:
+def _most_attained(candidates: Iterable[_Found]) -> float:
     return max(found.attained for found in candidates)
 
 
